@@ -1,0 +1,1 @@
+//! The product's nouns and small values. No IO, no async.

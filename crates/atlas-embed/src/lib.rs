@@ -1,0 +1,1 @@
+//! Contract: what an embedding engine is.

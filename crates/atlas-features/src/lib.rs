@@ -1,0 +1,1 @@
+//! Root cause analysis, alert grouping, log templates.

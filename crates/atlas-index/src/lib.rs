@@ -1,0 +1,1 @@
+//! Search structures derived from the store: lexical, flat, graph, fusion.

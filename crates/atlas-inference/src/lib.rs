@@ -1,0 +1,1 @@
+//! The inference path: admit, route, clear, call, stream, validate, audit.

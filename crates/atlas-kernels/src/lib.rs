@@ -1,0 +1,1 @@
+//! SIMD kernels with run-time CPU detection and a portable twin of each.

@@ -1,0 +1,1 @@
+//! Contract: what a chat model is.

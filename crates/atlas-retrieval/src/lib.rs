@@ -1,0 +1,1 @@
+//! The search path: chunk, clear, embed, store; retrieve, fuse, rank, degrade.

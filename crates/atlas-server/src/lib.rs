@@ -1,0 +1,1 @@
+//! Wiring, HTTP API and command line of atlasai-tp.

@@ -1,0 +1,1 @@
+//! The durable truth: records, chunks and vectors.

@@ -1,0 +1,1 @@
+//! Contract suites and scripted fakes. Dev-dependency only.
