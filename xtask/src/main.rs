@@ -1,1 +1,71 @@
-fn main() {}
+//! Automation: one entry point, the same on a desk and in CI.
+//!
+//! `cargo xtask ci` is the whole check. Each step can be run alone.
+
+mod layers;
+mod model;
+mod steps;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Checks and automation of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything CI checks: format, layers, clippy, docs, tests.
+    Ci,
+    /// Fails on a dependency between crates that the design does not allow.
+    Layers,
+    /// Works against real servers written by others; prints SKIPPED where one is missing.
+    Peers {
+        /// Folder with the scripts that start the peers.
+        #[arg(long, default_value = "../shared/peers")]
+        scripts: PathBuf,
+    },
+    /// Embedding models in `models/`.
+    Model {
+        #[command(subcommand)]
+        task: ModelTask,
+    },
+}
+
+#[derive(Subcommand)]
+enum ModelTask {
+    /// Converts a downloaded sentence model to the f16 files kept in `models/`.
+    Import {
+        /// Folder with `model.safetensors`, `tokenizer.json` and `config.json`.
+        dir: PathBuf,
+        /// Where to write; default `models/all-MiniLM-L6-v2`.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let root = steps::repository_root();
+    let outcome = match arguments.task {
+        Task::Ci => steps::ci(&root),
+        Task::Layers => layers::check(&root),
+        Task::Peers { scripts } => steps::peers(&root, &scripts),
+        Task::Model { task: ModelTask::Import { dir, out } } => {
+            let out = out.unwrap_or_else(|| root.join("models/all-MiniLM-L6-v2"));
+            model::import(&dir, &out)
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,26 @@
-//! The product's nouns and small values. No IO, no async.
+//! The product's nouns and small values: tenant, runbook, incident, alert, log record, corpus,
+//! embedding space, destination, fault.
+//!
+//! Everything above speaks in these types, so they carry no IO, no async and no policy.
+//! Validation that belongs to a value (a tenant id is a safe directory name) happens where the
+//! value is made.
+//!
+//! Not here: how anything is stored, searched, sent or shown.
+
+mod destination;
+mod fault;
+mod filter;
+mod nouns;
+mod record;
+mod space;
+mod tenant;
+
+pub use destination::{Destination, DestinationClass};
+pub use fault::{Fault, Retry};
+pub use filter::Filter;
+pub use nouns::{Alert, AlertGroup, AlertStatus, GroupMember, Incident, IncidentStatus, LogRecord, LogTemplate, Noun, Runbook};
+pub use record::{Corpus, Facets, InvalidId, Record, RecordDraft, RecordId, RecordKey, Seq};
+pub use space::{EmbeddingSpace, Pooling, SpaceId, TextHash};
+pub use tenant::{InvalidTenant, TenantId, TenantScope};
+
+pub use jiff::Timestamp;

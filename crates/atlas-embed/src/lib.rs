@@ -1,1 +1,15 @@
 //! Contract: what an embedding engine is.
+//!
+//! An [`Engine`] is a kind (`local`, `fallback`, `openai`, ...); loading it gives an
+//! [`Embedding`]: either an [`Embedder`] with its one [`EmbeddingSpace`], or keywords only.
+//! The search path knows this crate and no engine.
+//!
+//! Not here: chunking, storage, and what to do when an engine is down. That is
+//! `atlas-retrieval`.
+
+mod contract;
+mod cache;
+
+pub use atlas_domain::{EmbeddingSpace, SpaceId, TextHash};
+pub use cache::CachedEmbedder;
+pub use contract::{EmbedError, Embedder, Embedding, Engine, Priority, Purpose, TokenCounter};

@@ -1,0 +1,197 @@
+//! An embedder that remembers.
+//!
+//! Alert texts and log templates repeat: the second time they cost a hash. One space, so the key
+//! is the hash of the text and the purpose; a byte budget, oldest half dropped when it is full.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use atlas_domain::{Destination, EmbeddingSpace, TextHash};
+use atlas_guard::Cleared;
+use futures_util::future::BoxFuture;
+
+use crate::contract::{EmbedError, Embedder, Priority, Purpose, TokenCounter};
+
+/// Wraps an embedder with a cache of its vectors.
+pub struct CachedEmbedder {
+    inner: Arc<dyn Embedder>,
+    generations: Mutex<Generations>,
+    per_generation: usize,
+}
+
+type Key = (TextHash, Purpose);
+
+/// Two generations instead of a linked list: a hit in the old one moves the entry to the young
+/// one; when the young one is full the old one is dropped whole. Close to LRU, without pointers.
+#[derive(Default)]
+struct Generations {
+    young: HashMap<Key, Arc<[f32]>>,
+    old: HashMap<Key, Arc<[f32]>>,
+}
+
+impl CachedEmbedder {
+    /// A cache of at most about `budget_bytes` of vectors in front of `inner`.
+    pub fn new(inner: Arc<dyn Embedder>, budget_bytes: usize) -> Self {
+        // 96 bytes: the key, the Arc header and the map's share per entry.
+        let entry_bytes = inner.space().dimension * size_of::<f32>() + 96;
+        Self { inner, generations: Mutex::default(), per_generation: (budget_bytes / 2 / entry_bytes).max(1) }
+    }
+
+    fn recall(&self, key: &Key) -> Option<Arc<[f32]>> {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(vector) = generations.young.get(key) {
+            return Some(vector.clone());
+        }
+        let vector = generations.old.remove(key)?;
+        generations.young.insert(*key, vector.clone());
+        Some(vector)
+    }
+
+    fn remember(&self, key: Key, vector: &[f32]) {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        if generations.young.len() >= self.per_generation {
+            generations.old = std::mem::take(&mut generations.young);
+        }
+        generations.young.insert(key, vector.into());
+    }
+}
+
+impl Embedder for CachedEmbedder {
+    fn space(&self) -> &EmbeddingSpace {
+        self.inner.space()
+    }
+
+    fn destination(&self) -> &Destination {
+        self.inner.destination()
+    }
+
+    fn tokens(&self) -> &dyn TokenCounter {
+        self.inner.tokens()
+    }
+
+    fn embed(
+        &self,
+        texts: Cleared<Vec<String>>,
+        purpose: Purpose,
+        priority: Priority,
+    ) -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
+        Box::pin(async move {
+            let keys: Vec<Key> = texts.value().iter().map(|text| (TextHash::of(text), purpose)).collect();
+            let mut vectors: Vec<Option<Vec<f32>>> =
+                keys.iter().map(|key| self.recall(key).map(|vector| vector.to_vec())).collect();
+
+            // Each missing text once, however often the batch repeats it.
+            let mut wanted: HashMap<Key, usize> = HashMap::new();
+            let mut first_of = Vec::new();
+            for (position, key) in keys.iter().enumerate() {
+                if vectors[position].is_none() && !wanted.contains_key(key) {
+                    wanted.insert(*key, first_of.len());
+                    first_of.push(position);
+                }
+            }
+            if !first_of.is_empty() {
+                let mut positions = first_of.iter().copied().peekable();
+                let missing = texts.retain(|position| positions.next_if_eq(&position).is_some());
+                let fresh = self.inner.embed(missing, purpose, priority).await?;
+                for (position, vector) in first_of.iter().zip(&fresh) {
+                    self.remember(keys[*position], vector);
+                }
+                for (slot, key) in vectors.iter_mut().zip(&keys) {
+                    if slot.is_none() {
+                        *slot = Some(fresh[wanted[key]].clone());
+                    }
+                }
+            }
+            Ok(vectors.into_iter().map(|vector| vector.expect("cached or just embedded")).collect())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use atlas_domain::Pooling;
+    use atlas_guard::Guard;
+
+    use super::*;
+
+    /// Embeds a text as its length, and counts how many texts it was given.
+    struct Lengths {
+        space: EmbeddingSpace,
+        destination: Destination,
+        embedded: AtomicUsize,
+    }
+
+    impl TokenCounter for Lengths {
+        fn count_tokens(&self, text: &str) -> usize {
+            text.len()
+        }
+        fn max_tokens(&self) -> usize {
+            256
+        }
+    }
+
+    impl Embedder for Lengths {
+        fn space(&self) -> &EmbeddingSpace {
+            &self.space
+        }
+        fn destination(&self) -> &Destination {
+            &self.destination
+        }
+        fn tokens(&self) -> &dyn TokenCounter {
+            self
+        }
+        fn embed(
+            &self,
+            texts: Cleared<Vec<String>>,
+            _: Purpose,
+            _: Priority,
+        ) -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
+            self.embedded.fetch_add(texts.value().len(), Ordering::SeqCst);
+            Box::pin(async move { Ok(texts.value().iter().map(|text| vec![text.len() as f32]).collect()) })
+        }
+    }
+
+    fn cached(budget_bytes: usize) -> (Arc<Lengths>, CachedEmbedder) {
+        let inner = Arc::new(Lengths {
+            space: EmbeddingSpace {
+                engine: "lengths".into(),
+                model: "m".into(),
+                revision: "r".into(),
+                dimension: 1,
+                pooling: Pooling::Mean,
+                precision: "f32".into(),
+            },
+            destination: Destination::in_process(),
+            embedded: AtomicUsize::new(0),
+        });
+        (inner.clone(), CachedEmbedder::new(inner, budget_bytes))
+    }
+
+    async fn embed(embedder: &CachedEmbedder, texts: &[&str]) -> Vec<f32> {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        let cleared = Guard::new().clear(texts, embedder.destination()).expect("in process");
+        let vectors = embedder.embed(cleared, Purpose::Passage, Priority::Bulk).await.expect("cannot fail");
+        vectors.into_iter().map(|vector| vector[0]).collect()
+    }
+
+    #[tokio::test]
+    async fn a_text_is_embedded_once_and_answers_keep_their_order() {
+        let (inner, embedder) = cached(1 << 20);
+        assert_eq!(embed(&embedder, &["aa", "b", "aa", "ccc"]).await, [2.0, 1.0, 2.0, 3.0]);
+        assert_eq!(inner.embedded.load(Ordering::SeqCst), 3);
+        assert_eq!(embed(&embedder, &["ccc", "dddd", "b"]).await, [3.0, 4.0, 1.0]);
+        assert_eq!(inner.embedded.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn the_cache_stays_within_its_budget() {
+        let (_, embedder) = cached(10_000);
+        for n in 0..1_000 {
+            embed(&embedder, &[&format!("text {n}")]).await;
+        }
+        let generations = embedder.generations.lock().expect("not poisoned");
+        assert!((generations.young.len() + generations.old.len()) * 100 <= 10_000);
+    }
+}

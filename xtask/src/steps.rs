@@ -1,0 +1,59 @@
+//! The steps of `cargo xtask ci`, and the runs that take a peer.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+/// The repository's root, from this package's place in it.
+pub(crate) fn repository_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository").to_owned()
+}
+
+/// The whole check, cheap steps first.
+pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
+    step(root, "format", cargo(&["fmt", "--all", "--check"]))?;
+    println!("xtask: layers");
+    crate::layers::check(root)?;
+    step(root, "clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    docs.env("RUSTDOCFLAGS", "-D warnings");
+    step(root, "docs", docs)?;
+    if available("cargo-deny") {
+        step(root, "deny", cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]))?;
+    } else {
+        println!("xtask: deny SKIPPED: cargo-deny is not installed");
+    }
+    step(root, "tests", cargo(&["test", "--workspace"]))
+}
+
+/// The end-to-end tests that need a peer, against the peers of `scripts`.
+pub(crate) fn peers(root: &Path, scripts: &Path) -> anyhow::Result<()> {
+    let scripts = root.join(scripts);
+    if !scripts.is_dir() {
+        println!("SKIPPED: no peers, {} is not there", scripts.display());
+        return Ok(());
+    }
+    let mut tests = cargo(&["test", "-p", "atlas-server", "--test", "peers", "--", "--nocapture", "--test-threads=1"]);
+    tests.env("ATLAS_PEERS", scripts.canonicalize().context("the peers folder")?);
+    step(root, "peers", tests)
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments);
+    command
+}
+
+fn available(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+fn step(root: &Path, name: &str, mut command: Command) -> anyhow::Result<()> {
+    println!("xtask: {name}");
+    let status = command.current_dir(root).status().with_context(|| format!("cannot start the step {name}"))?;
+    if !status.success() {
+        bail!("the step {name} failed");
+    }
+    Ok(())
+}
