@@ -1,0 +1,89 @@
+//! Why a job has no answer.
+
+use std::time::Duration;
+
+use atlas_domain::{Fault, Retry};
+use atlas_llm::LlmError;
+
+/// Why a job has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InferenceError {
+    /// No provider is configured; features that need one are off.
+    #[error("no AI provider is configured")]
+    NotConfigured,
+    /// The provider is down, throttling, or was down a moment ago.
+    #[error("AI provider temporarily unavailable")]
+    Unavailable {
+        /// What the provider did last.
+        #[source]
+        source: LlmError,
+        /// When to come back, as far as it is known.
+        retry_after: Option<Duration>,
+    },
+    /// The settings or the request cannot work as they are.
+    #[error("the AI provider cannot serve this with the present settings or request")]
+    Refused {
+        /// Why.
+        #[source]
+        source: LlmError,
+    },
+    /// As many jobs as may run are running.
+    #[error("too many AI requests at once")]
+    Capacity,
+    /// The job's time is over.
+    #[error("the AI answer was not ready in time")]
+    Deadline,
+    /// The model answered, twice, and neither answer has the asked shape.
+    #[error("the AI answer does not have the expected form")]
+    Unusable {
+        /// What is wrong with the last one. May quote the answer: for its reader, not for logs.
+        problems: Vec<String>,
+    },
+}
+
+impl InferenceError {
+    /// Sorts a provider's error by who can do something about it.
+    pub(crate) fn from_llm(source: LlmError) -> Self {
+        match source.fault() {
+            Fault::Upstream | Fault::Capacity => {
+                let retry_after = match source.retry() {
+                    Retry::After(wait) => Some(wait),
+                    Retry::Now | Retry::Never => None,
+                };
+                Self::Unavailable { source, retry_after }
+            }
+            Fault::Settings | Fault::Caller | Fault::Ourselves => Self::Refused { source },
+        }
+    }
+
+    /// A stable word for problem bodies, metrics and tests.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotConfigured => "ai_not_configured",
+            Self::Unavailable { .. } => "ai_unavailable",
+            Self::Refused { source } => source.code(),
+            Self::Capacity => "ai_busy",
+            Self::Deadline => "ai_deadline",
+            Self::Unusable { .. } => "ai_answer_unusable",
+        }
+    }
+
+    /// Who has to act.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::NotConfigured => Fault::Settings,
+            Self::Unavailable { .. } | Self::Deadline | Self::Unusable { .. } => Fault::Upstream,
+            Self::Refused { source } => source.fault(),
+            Self::Capacity => Fault::Capacity,
+        }
+    }
+
+    /// Whether the caller may ask again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Unavailable { retry_after, .. } => retry_after.map_or(Retry::Now, Retry::After),
+            Self::Capacity | Self::Deadline => Retry::Now,
+            Self::NotConfigured | Self::Refused { .. } | Self::Unusable { .. } => Retry::Never,
+        }
+    }
+}

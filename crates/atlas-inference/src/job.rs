@@ -1,0 +1,98 @@
+//! What a feature asks for and what it gets.
+
+use std::fmt;
+use std::time::Duration;
+
+use atlas_llm::{ChatRequest, Finish, Usage};
+use serde::{Deserialize, Serialize};
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feature {
+    /// Root cause analysis.
+    Rca,
+    /// Drafting and improving runbooks.
+    Runbook,
+    /// The conversation during an incident.
+    Copilot,
+    /// Questions to the search.
+    Search,
+    /// The connection test.
+    Test,
+}
+
+impl Feature {
+    /// The word in metrics and the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rca => "rca",
+            Self::Runbook => "runbook",
+            Self::Copilot => "copilot",
+            Self::Search => "search",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Is given the pieces of an answer as they arrive.
+pub type OnText = Box<dyn FnMut(&str) + Send>;
+
+/// One question to the model.
+pub struct Job {
+    /// Who asks.
+    pub feature: Feature,
+    /// What.
+    pub request: ChatRequest,
+    /// When the whole job, retries included, must be over.
+    pub deadline: Duration,
+    /// Where pieces go while the answer is being written. After an error they stay partial.
+    pub on_text: Option<OnText>,
+}
+
+impl fmt::Debug for Job {
+    /// Without the request: it is somebody's incident.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("feature", &self.feature)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer, and where it is from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answered {
+    /// The whole text.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+    /// Tokens it took.
+    pub usage: Usage,
+    /// The provider did not count and this is a guess from the lengths.
+    pub usage_estimated: bool,
+    /// Who answered.
+    pub served_by: ServedBy,
+    /// From admission to the last token.
+    #[serde(rename = "latency_ms", serialize_with = "as_millis")]
+    pub latency: Duration,
+    /// How many secrets were taken out of the request before it left.
+    pub redactions: usize,
+}
+
+/// Which model answered, and where it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedBy {
+    /// The provider's label.
+    pub provider: String,
+    /// The model's name.
+    pub model: String,
+    /// The host that was called.
+    pub host: String,
+    /// The class of that host, as in `atlas_domain::DestinationClass`.
+    pub destination: String,
+}
+
+fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_millis() as u64)
+}

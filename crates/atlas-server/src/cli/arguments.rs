@@ -1,0 +1,225 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use atlas_domain::{Corpus, TenantId};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// AtlasAI BYOC: incident search, alert similarity and root cause analysis on your own provider.
+#[derive(Debug, Parser)]
+#[command(
+    name = "atlasai-tp",
+    version,
+    about,
+    long_about = "AtlasAI BYOC: incident search, alert similarity and root cause analysis inside your own network.\n\
+                  Without arguments it serves on loopback with an embedded store and a local embedding model.\n\
+                  Providers and further settings are environment variables: see `atlasai-tp settings`.",
+    after_help = "Examples:\n  \
+                  atlasai-tp serve --demo\n  \
+                  atlasai-tp import runbooks ./runbooks\n  \
+                  atlasai-tp search \"checkout latency after deploy\""
+)]
+pub(crate) struct Arguments {
+    /// Where data lives [default: TP_DATA_DIR, else ./atlas-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the API (also what happens without arguments)
+    #[command(after_help = "Examples:\n  \
+                            atlasai-tp serve\n  \
+                            atlasai-tp serve --demo --data-dir /tmp/try\n  \
+                            ADMIN_TOKEN=$(openssl rand -hex 16) atlasai-tp serve --listen 0.0.0.0:8080")]
+    Serve(ServeArguments),
+    /// Import runbooks, incidents, alerts or logs
+    #[command(after_help = "Everything is read and checked before anything is sent. A server that runs on the same\n\
+                            data directory is used; otherwise the import works on the directory itself.\n\n\
+                            Examples:\n  \
+                            atlasai-tp import runbooks ./runbooks\n  \
+                            atlasai-tp import incidents incidents.jsonl --tenant acme\n  \
+                            atlasai-tp import alerts webhook.json\n  \
+                            atlasai-tp import logs /var/log/app.log --service checkout")]
+    Import(ImportArguments),
+    /// Search runbooks, incidents, alerts and logs
+    #[command(after_help = "Examples:\n  \
+                            atlasai-tp search \"pods restart after out of memory\"\n  \
+                            atlasai-tp search KubePodCrashLooping --corpus runbooks --limit 3\n  \
+                            atlasai-tp search \"block not found\" --corpus logs --json")]
+    Search(SearchArguments),
+    /// Embed texts: one a line on standard input, one JSON array a line on standard output
+    #[command(after_help = "Examples:\n  \
+                            echo \"disk is full\" | atlasai-tp embed\n  \
+                            atlasai-tp embed < texts.txt > vectors.jsonl")]
+    Embed(EmbedArguments),
+    /// Judge search or embeddings on your own data
+    #[command(subcommand)]
+    Eval(Eval),
+    /// List every setting with its default and meaning
+    Settings,
+}
+
+#[derive(Debug, Args, Default)]
+pub(crate) struct ServeArguments {
+    /// Address to listen on [default: TP_LISTEN, else 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Load demo data (a small shop's runbooks, incidents, alerts and logs) into the tenant `default`
+    #[arg(long)]
+    pub(crate) demo: bool,
+}
+
+/// What can be imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportKind {
+    /// Markdown files, or a folder of them; the id is the path below the folder
+    Runbooks,
+    /// JSON lines, one incident a line
+    Incidents,
+    /// An Alertmanager webhook body (JSON), or JSON lines of its alerts
+    Alerts,
+    /// Plain log files (*.log, *.txt), JSON lines (*.jsonl, *.ndjson), or a folder of them
+    Logs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// What to import
+    pub(crate) kind: ImportKind,
+    /// File or folder
+    pub(crate) path: PathBuf,
+    /// Tenant; created when it does not exist
+    #[arg(long, default_value = "default")]
+    pub(crate) tenant: TenantId,
+    /// Service of log lines that name none
+    #[arg(long)]
+    pub(crate) service: Option<String>,
+    /// Print a JSON summary
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArguments {
+    /// What to look for
+    pub(crate) text: String,
+    /// Where to look; may be repeated [default: all]
+    #[arg(long, value_parser = searchable_corpus)]
+    pub(crate) corpus: Vec<Corpus>,
+    /// Tenant
+    #[arg(long, default_value = "default")]
+    pub(crate) tenant: TenantId,
+    /// Most results
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) limit: u16,
+    /// Print the API's answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn searchable_corpus(name: &str) -> Result<Corpus, String> {
+    Corpus::from_name(name)
+        .filter(|corpus| Corpus::SEARCHABLE.contains(corpus))
+        .ok_or_else(|| format!("use one of {}", Corpus::SEARCHABLE.map(Corpus::as_str).join(", ")))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EmbedArguments {
+    /// Accepted for symmetry: the output is always one JSON array a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Eval {
+    /// Ranking quality on a folder in BEIR layout
+    #[command(after_help = "DIR holds corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels/test.tsv\n\
+                            (query-id, corpus-id, score; with a header line).\n\n\
+                            Examples:\n  \
+                            atlasai-tp eval retrieval ./scifact --legs hybrid --json\n  \
+                            atlasai-tp eval retrieval ./scifact --legs vector --chunking none")]
+    Retrieval(EvalRetrievalArguments),
+    /// Correlation with human similarity judgements (JSON lines: s1, s2, score)
+    Sts(EvalStsArguments),
+}
+
+/// Which legs an evaluation asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EvalLegs {
+    /// Words
+    Lexical,
+    /// Meaning
+    Vector,
+    /// Everything, fused: what search does
+    Hybrid,
+}
+
+/// How an evaluation cuts documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EvalChunking {
+    /// As the product does
+    Product,
+    /// Title and text as one input, cut at the model's limit, as published figures do
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalRetrievalArguments {
+    /// Folder in BEIR layout
+    pub(crate) dir: PathBuf,
+    /// Queries to use instead of DIR/queries.jsonl
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queries: Option<PathBuf>,
+    /// Which legs to ask
+    #[arg(long, value_enum, default_value_t = EvalLegs::Hybrid)]
+    pub(crate) legs: EvalLegs,
+    /// How to cut documents
+    #[arg(long, value_enum, default_value_t = EvalChunking::Product)]
+    pub(crate) chunking: EvalChunking,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalStsArguments {
+    /// JSON lines with s1, s2 and score
+    pub(crate) file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_arguments_means_serve() {
+        let arguments = Arguments::try_parse_from(["atlasai-tp"]).expect("parses");
+        assert!(arguments.command.is_none());
+    }
+
+    #[test]
+    fn an_unknown_corpus_is_refused_with_the_list() {
+        let error = Arguments::try_parse_from(["atlasai-tp", "search", "x", "--corpus", "wiki"]).expect_err("refused");
+        assert!(error.to_string().contains("runbooks, incidents, alerts, logs"), "{error}");
+    }
+
+    #[test]
+    fn a_tenant_that_is_a_path_is_refused() {
+        let import = ["atlasai-tp", "import", "runbooks", "x", "--tenant", "../y"];
+        assert!(Arguments::try_parse_from(import).is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! The command line, as a script uses it.
+
+mod common;
+
+use common::{atlasai, run, stderr_of_failure, stdout_of};
+use serde_json::Value;
+
+fn data_dir() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+#[test]
+fn embed_answers_one_unit_vector_a_line_in_order() {
+    let data = data_dir();
+    let lines = stdout_of(atlasai(data.path()).args(["embed", "--json"]), "disk is full\n\nthe disk has no space left\nkettle\n");
+    let vectors: Vec<Vec<f32>> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("a JSON array")).collect();
+    assert_eq!(vectors.iter().map(Vec::len).collect::<Vec<_>>(), [384; 4]);
+    let dot = |a: usize, b: usize| vectors[a].iter().zip(&vectors[b]).map(|(x, y)| x * y).sum::<f32>();
+    for line in 0..4 {
+        assert!((dot(line, line) - 1.0).abs() < 1e-4, "line {line} is of unit length");
+    }
+    assert!(dot(0, 2) > dot(0, 3) + 0.2, "meaning, not position, makes vectors near");
+}
+
+#[test]
+fn embed_of_nothing_is_nothing() {
+    let data = data_dir();
+    assert_eq!(stdout_of(atlasai(data.path()).arg("embed"), ""), "");
+}
+
+#[test]
+fn what_is_imported_is_found_by_meaning_and_by_name() {
+    let data = data_dir();
+    let runbooks = data_dir();
+    std::fs::write(
+        runbooks.path().join("DiskFull.md"),
+        "# DiskFull\n\n## Meaning\n\nNo free space is left on the volume.\n\n## Mitigation\n\nDelete old snapshots.\n",
+    )
+    .expect("written");
+    std::fs::write(
+        runbooks.path().join("CertExpiry.md"),
+        "# CertExpiry\n\n## Meaning\n\nA TLS certificate ends soon.\n\n## Mitigation\n\nRenew it with the issuer.\n",
+    )
+    .expect("written");
+    let path = runbooks.path().to_str().expect("UTF-8");
+    stdout_of(atlasai(data.path()).args(["import", "runbooks", path]), "");
+
+    for (query, expected) in [("storage ran out of room", "DiskFull.md"), ("CertExpiry", "CertExpiry.md")] {
+        let answer = stdout_of(atlasai(data.path()).args(["search", query, "--json"]), "");
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        assert_eq!(answer["hits"][0]["id"], expected, "{query}: {answer}");
+        assert_eq!(answer["degraded"], serde_json::json!([]), "{query}");
+    }
+}
+
+#[test]
+fn a_folder_with_a_file_that_is_not_utf8_imports_nothing() {
+    let data = data_dir();
+    let runbooks = data_dir();
+    std::fs::write(runbooks.path().join("a.md"), "# Good\n\nWords.\n").expect("written");
+    std::fs::write(runbooks.path().join("b.md"), b"# Bad\n\n\xff\xfe\n").expect("written");
+    let path = runbooks.path().to_str().expect("UTF-8");
+    let error = stderr_of_failure(atlasai(data.path()).args(["import", "runbooks", path]), "");
+    assert!(error.contains("b.md, line 3: not UTF-8"), "{error}");
+    let answer = stdout_of(atlasai(data.path()).args(["search", "good words", "--json"]), "");
+    assert_eq!(serde_json::from_str::<Value>(&answer).expect("JSON")["hits"], serde_json::json!([]));
+}
+
+#[test]
+fn an_incident_without_its_title_names_line_and_field() {
+    let data = data_dir();
+    let file = data.path().join("incidents.jsonl");
+    std::fs::write(&file, "{\"title\":\"one\"}\n{\"description\":\"no title\"}\n").expect("written");
+    let error = stderr_of_failure(
+        atlasai(&data.path().join("data")).args(["import", "incidents", file.to_str().expect("UTF-8")]),
+        "",
+    );
+    assert!(error.contains("line 2") && error.contains("title"), "{error}");
+}
+
+#[test]
+fn an_unknown_tenant_in_a_search_says_how_to_make_one() {
+    let data = data_dir();
+    let error = stderr_of_failure(atlasai(data.path()).args(["search", "x", "--tenant", "acme"]), "");
+    assert!(error.contains("acme") && error.contains("import"), "{error}");
+}
+
+#[test]
+fn bad_arguments_end_with_code_2_and_a_usage_line() {
+    let data = data_dir();
+    let output = run(atlasai(data.path()).args(["import", "wishes", "x"]), "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("runbooks"), "the possible values are listed");
+}
+
+#[test]
+fn help_of_every_command_has_text() {
+    let data = data_dir();
+    for command in ["serve", "import", "search", "embed", "eval", "settings"] {
+        let help = stdout_of(atlasai(data.path()).args([command, "--help"]), "");
+        assert!(help.contains("Usage:"), "{command}: {help}");
+    }
+}
+
+#[test]
+fn every_documented_setting_is_listed() {
+    let data = data_dir();
+    let listed = stdout_of(atlasai(data.path()).arg("settings"), "");
+    for name in ["BYOC_PROVIDER", "BYOC_API_KEY", "BYOC_MODEL", "EMBEDDING_PROVIDER", "ADMIN_TOKEN", "TP_DATA_DIR"] {
+        assert!(listed.contains(name), "{name} is missing");
+    }
+}
+
+#[test]
+fn an_evaluation_of_a_malformed_folder_names_file_and_line() {
+    let data = data_dir();
+    let set = data_dir();
+    std::fs::create_dir(set.path().join("qrels")).expect("created");
+    std::fs::write(set.path().join("corpus.jsonl"), "{\"_id\":\"a\",\"text\":\"x\"}\nnot json\n").expect("written");
+    std::fs::write(set.path().join("queries.jsonl"), "{\"_id\":\"q\",\"text\":\"x\"}\n").expect("written");
+    std::fs::write(set.path().join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\nq\ta\t1\n").expect("written");
+    let error = stderr_of_failure(
+        atlasai(data.path()).args(["eval", "retrieval", set.path().to_str().expect("UTF-8"), "--json"]),
+        "",
+    );
+    assert!(error.contains("corpus.jsonl") && error.contains("2"), "{error}");
+}
+
+#[test]
+fn an_evaluation_prints_the_documented_fields() {
+    let data = data_dir();
+    let set = data_dir();
+    std::fs::create_dir(set.path().join("qrels")).expect("created");
+    std::fs::write(
+        set.path().join("corpus.jsonl"),
+        "{\"_id\":\"a\",\"title\":\"Disk\",\"text\":\"no space left on device\"}\n{\"_id\":\"b\",\"title\":\"Tea\",\"text\":\"green tea leaves\"}\n",
+    )
+    .expect("written");
+    std::fs::write(set.path().join("queries.jsonl"), "{\"_id\":\"q\",\"text\":\"disk without space\"}\n").expect("written");
+    std::fs::write(set.path().join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\nq\ta\t1\n").expect("written");
+    for legs in ["lexical", "vector", "hybrid"] {
+        let line = stdout_of(
+            atlasai(data.path()).args(["eval", "retrieval", set.path().to_str().expect("UTF-8"), "--legs", legs, "--json"]),
+            "",
+        );
+        let report: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(report["ndcg@10"], 1.0, "{legs}: {report}");
+        for field in ["mrr@10", "recall@100", "queries", "docs", "p50_ms"] {
+            assert!(report[field].is_number(), "{legs}: {field} in {report}");
+        }
+    }
+}
