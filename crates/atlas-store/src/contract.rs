@@ -38,6 +38,7 @@ pub struct Chunk {
 
 /// One change of a batch.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "batches are nearly all writes; a box each would only cost")]
 pub enum Change {
     /// Writes a record and replaces all its chunks.
     Put {
@@ -159,7 +160,12 @@ pub trait Store: Send + Sync {
     fn get(&self, scope: &TenantScope, key: &RecordKey) -> Result<Option<Record>, StoreError>;
 
     /// The records of a corpus that exist among `ids`, in the order of `ids`.
-    fn get_many(&self, scope: &TenantScope, corpus: Corpus, ids: &[RecordId]) -> Result<Vec<Record>, StoreError>;
+    fn get_many(
+        &self,
+        scope: &TenantScope,
+        corpus: Corpus,
+        ids: &[RecordId],
+    ) -> Result<Vec<Record>, StoreError>;
 
     /// A page of a corpus.
     fn list(&self, scope: &TenantScope, corpus: Corpus, query: &ListQuery) -> Result<Page, StoreError>;
@@ -247,6 +253,20 @@ pub enum StoreError {
         /// The holder's process id as it wrote it, or `unknown`.
         holder: String,
     },
+    /// A vector that no leg could compare.
+    #[error("a vector cannot be stored: {detail}")]
+    Vector {
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// A request is larger than the store takes.
+    #[error("the {what} exceeds the limit of {limit}")]
+    Limit {
+        /// What is too large.
+        what: &'static str,
+        /// The most that is taken.
+        limit: usize,
+    },
     /// No space is left.
     #[error("the disk that holds {place} is full")]
     Full {
@@ -286,10 +306,11 @@ impl StoreError {
     /// Who has to act.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::UnknownTenant { .. } | Self::Cursor => Fault::Caller,
+            Self::UnknownTenant { .. } | Self::Cursor | Self::Limit { .. } => Fault::Caller,
             Self::InUse { .. } | Self::Newer { .. } => Fault::Settings,
             Self::Full { .. } | Self::Io { .. } => Fault::Capacity,
-            Self::Damaged { .. } => Fault::Ourselves,
+            // The embedding contract checks what engines return, so a bad vector here is ours.
+            Self::Damaged { .. } | Self::Vector { .. } => Fault::Ourselves,
         }
     }
 
@@ -299,6 +320,8 @@ impl StoreError {
             Self::Full { .. } | Self::Io { .. } => Retry::Now,
             Self::UnknownTenant { .. }
             | Self::Cursor
+            | Self::Vector { .. }
+            | Self::Limit { .. }
             | Self::InUse { .. }
             | Self::Newer { .. }
             | Self::Damaged { .. } => Retry::Never,

@@ -1,0 +1,197 @@
+//! The embedded store: one SQLite database per tenant.
+//!
+//! A tenant is a directory of its own, so no query can reach another tenant's rows by a missing
+//! condition, a damaged file takes one tenant down rather than all, and removing or moving a
+//! tenant is a matter of one folder. Tenants are opened when they are first used.
+//!
+//! Several processes on one data directory are refused (see `directory`): derived structures live
+//! in memory and would not see another process's writes.
+//!
+//! Not here: search. SQLite holds the truth, the lexical index is derived from the change log.
+
+mod directory;
+mod failure;
+mod read;
+mod row;
+mod schema;
+mod select;
+mod tenant;
+mod write;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use atlas_domain::{Corpus, Filter, Record, RecordId, RecordKey, Seq, SpaceId, TenantId, TenantScope};
+
+use crate::{Batch, ChangeEntry, Chunk, ChunkId, Committed, ListQuery, Page, Store, StoreError, VectorRow};
+use directory::Directory;
+use tenant::{Tenant, lock};
+use write::Work;
+
+/// The store on a local disk.
+pub struct SqliteStore {
+    // Before the directory: tenants close while the lock is still held.
+    open: Mutex<HashMap<TenantId, Arc<Tenant>>>,
+    directory: Directory,
+}
+
+impl SqliteStore {
+    /// Takes the data directory for this process, creating it where it is missing.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        Ok(Self { directory: Directory::claim(data_dir)?, open: Mutex::default() })
+    }
+
+    /// The directory as it was given to [`Self::open`].
+    pub fn data_dir(&self) -> &Path {
+        self.directory.root()
+    }
+
+    /// Writes the logs back into the database files and closes them, so that a copy of the
+    /// directory is one file per tenant. Best effort: what was acknowledged is on the disk either
+    /// way. A later call opens its tenant again; the directory is given up on drop.
+    pub fn close(&self) {
+        let tenants = std::mem::take(&mut *lock(&self.open));
+        for (name, tenant) in tenants {
+            if let Err(error) = tenant.checkpoint() {
+                tracing::warn!(tenant = %name, %error, "the log was not written back at close");
+            }
+        }
+    }
+
+    fn tenant(&self, scope: &TenantScope) -> Result<Arc<Tenant>, StoreError> {
+        let name = scope.tenant();
+        // Opening stays under the lock, so a tenant that is asked for twice is opened once.
+        let mut open = lock(&self.open);
+        if let Some(tenant) = open.get(name) {
+            return Ok(Arc::clone(tenant));
+        }
+        if !self.directory.has(name)? {
+            return Err(StoreError::UnknownTenant { tenant: name.clone() });
+        }
+        let tenant = Arc::new(Tenant::open(self.directory.place(name))?);
+        open.insert(name.clone(), Arc::clone(&tenant));
+        Ok(tenant)
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("data_dir", &self.data_dir()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Store for SqliteStore {
+    fn tenants(&self) -> Result<Vec<TenantId>, StoreError> {
+        self.directory.tenants()
+    }
+
+    fn has_tenant(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        self.directory.has(tenant)
+    }
+
+    fn create_tenant(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        // Under the lock, so that one of two callers creates and the other finds.
+        let _alone = lock(&self.open);
+        if self.directory.has(tenant)? {
+            return Ok(false);
+        }
+        self.directory.create(tenant).map(|()| true)
+    }
+
+    fn commit(&self, scope: &TenantScope, batch: Batch) -> Result<Committed, StoreError> {
+        self.tenant(scope)?.write(Work::Batch(batch))
+    }
+
+    fn get(&self, scope: &TenantScope, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        self.tenant(scope)?.read(|tx| read::get(tx, key))
+    }
+
+    fn get_many(
+        &self,
+        scope: &TenantScope,
+        corpus: Corpus,
+        ids: &[RecordId],
+    ) -> Result<Vec<Record>, StoreError> {
+        self.tenant(scope)?.read(|tx| read::get_many(tx, corpus, ids))
+    }
+
+    fn list(&self, scope: &TenantScope, corpus: Corpus, query: &ListQuery) -> Result<Page, StoreError> {
+        self.tenant(scope)?.read(|tx| read::list(tx, corpus, query))
+    }
+
+    fn count(&self, scope: &TenantScope, corpus: Corpus, filter: &Filter) -> Result<u64, StoreError> {
+        self.tenant(scope)?.read(|tx| read::count(tx, corpus, filter))
+    }
+
+    fn chunks_of(&self, scope: &TenantScope, key: &RecordKey) -> Result<Vec<Chunk>, StoreError> {
+        self.tenant(scope)?.read(|tx| read::chunks_of(tx, key))
+    }
+
+    fn chunks(&self, scope: &TenantScope, ids: &[ChunkId]) -> Result<Vec<Chunk>, StoreError> {
+        self.tenant(scope)?.read(|tx| read::chunks(tx, ids))
+    }
+
+    fn last_seq(&self, scope: &TenantScope) -> Result<Seq, StoreError> {
+        self.tenant(scope)?.read(read::last_seq)
+    }
+
+    fn changes_after(
+        &self,
+        scope: &TenantScope,
+        corpus: Corpus,
+        seq: Seq,
+        limit: usize,
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
+        self.tenant(scope)?.read(|tx| read::changes_after(tx, corpus, seq, limit))
+    }
+
+    fn vectors_of(
+        &self,
+        scope: &TenantScope,
+        key: &RecordKey,
+        space: &SpaceId,
+    ) -> Result<Vec<VectorRow>, StoreError> {
+        self.tenant(scope)?.read(|tx| read::vectors_of(tx, key, space))
+    }
+
+    fn vectors_after(
+        &self,
+        scope: &TenantScope,
+        corpus: Corpus,
+        space: &SpaceId,
+        after: ChunkId,
+        limit: usize,
+    ) -> Result<Vec<VectorRow>, StoreError> {
+        self.tenant(scope)?.read(|tx| read::vectors_after(tx, corpus, space, after, limit))
+    }
+
+    fn chunks_without_vector(
+        &self,
+        scope: &TenantScope,
+        space: &SpaceId,
+        limit: usize,
+    ) -> Result<Vec<Chunk>, StoreError> {
+        self.tenant(scope)?.read(|tx| read::chunks_without_vector(tx, space, limit))
+    }
+
+    fn put_vectors(
+        &self,
+        scope: &TenantScope,
+        space: &SpaceId,
+        vectors: Vec<(ChunkId, Vec<f32>)>,
+    ) -> Result<Seq, StoreError> {
+        let work = Work::Vectors { space: space.clone(), vectors };
+        Ok(self.tenant(scope)?.write(work)?.seq)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.directory.probe()
+    }
+}
