@@ -12,7 +12,10 @@ fn data_dir() -> tempfile::TempDir {
 #[test]
 fn embed_answers_one_unit_vector_a_line_in_order() {
     let data = data_dir();
-    let lines = stdout_of(atlasai(data.path()).args(["embed", "--json"]), "disk is full\n\nthe disk has no space left\nkettle\n");
+    let lines = stdout_of(
+        atlasai(data.path()).args(["embed", "--json"]),
+        "disk is full\n\nthe disk has no space left\nkettle\n",
+    );
     let vectors: Vec<Vec<f32>> =
         lines.lines().map(|line| serde_json::from_str(line).expect("a JSON array")).collect();
     assert_eq!(vectors.iter().map(Vec::len).collect::<Vec<_>>(), [384; 4]);
@@ -107,7 +110,9 @@ fn help_of_every_command_has_text() {
 fn every_documented_setting_is_listed() {
     let data = data_dir();
     let listed = stdout_of(atlasai(data.path()).arg("settings"), "");
-    for name in ["BYOC_PROVIDER", "BYOC_API_KEY", "BYOC_MODEL", "EMBEDDING_PROVIDER", "ADMIN_TOKEN", "TP_DATA_DIR"] {
+    for name in
+        ["BYOC_PROVIDER", "BYOC_API_KEY", "BYOC_MODEL", "EMBEDDING_PROVIDER", "ADMIN_TOKEN", "TP_DATA_DIR"]
+    {
         assert!(listed.contains(name), "{name} is missing");
     }
 }
@@ -117,9 +122,11 @@ fn an_evaluation_of_a_malformed_folder_names_file_and_line() {
     let data = data_dir();
     let set = data_dir();
     std::fs::create_dir(set.path().join("qrels")).expect("created");
-    std::fs::write(set.path().join("corpus.jsonl"), "{\"_id\":\"a\",\"text\":\"x\"}\nnot json\n").expect("written");
+    std::fs::write(set.path().join("corpus.jsonl"), "{\"_id\":\"a\",\"text\":\"x\"}\nnot json\n")
+        .expect("written");
     std::fs::write(set.path().join("queries.jsonl"), "{\"_id\":\"q\",\"text\":\"x\"}\n").expect("written");
-    std::fs::write(set.path().join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\nq\ta\t1\n").expect("written");
+    std::fs::write(set.path().join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\nq\ta\t1\n")
+        .expect("written");
     let error = stderr_of_failure(
         atlasai(data.path()).args(["eval", "retrieval", set.path().to_str().expect("UTF-8"), "--json"]),
         "",
@@ -137,11 +144,20 @@ fn an_evaluation_prints_the_documented_fields() {
         "{\"_id\":\"a\",\"title\":\"Disk\",\"text\":\"no space left on device\"}\n{\"_id\":\"b\",\"title\":\"Tea\",\"text\":\"green tea leaves\"}\n",
     )
     .expect("written");
-    std::fs::write(set.path().join("queries.jsonl"), "{\"_id\":\"q\",\"text\":\"disk without space\"}\n").expect("written");
-    std::fs::write(set.path().join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\nq\ta\t1\n").expect("written");
+    std::fs::write(set.path().join("queries.jsonl"), "{\"_id\":\"q\",\"text\":\"disk without space\"}\n")
+        .expect("written");
+    std::fs::write(set.path().join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\nq\ta\t1\n")
+        .expect("written");
     for legs in ["lexical", "vector", "hybrid"] {
         let line = stdout_of(
-            atlasai(data.path()).args(["eval", "retrieval", set.path().to_str().expect("UTF-8"), "--legs", legs, "--json"]),
+            atlasai(data.path()).args([
+                "eval",
+                "retrieval",
+                set.path().to_str().expect("UTF-8"),
+                "--legs",
+                legs,
+                "--json",
+            ]),
             "",
         );
         let report: Value = serde_json::from_str(&line).expect("JSON");

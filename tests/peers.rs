@@ -19,7 +19,7 @@ impl Peer {
     fn start(test: &str, script: &str, environment: &[(&str, &str)]) -> Option<Self> {
         #[expect(clippy::disallowed_methods, reason = "a test is told by its runner where the peers are")]
         let Ok(folder) = std::env::var("ATLAS_PEERS") else {
-            println!("SKIPPED: {test}: `cargo xtask peers` runs it");
+            eprintln!("SKIPPED: {test}: `cargo xtask peers` runs it");
             return None;
         };
         let script = Path::new(&folder).join(script);
@@ -27,7 +27,7 @@ impl Peer {
         if started.is_ok_and(|status| status.success()) {
             return Some(Self { script });
         }
-        println!("SKIPPED: {test}: {} did not start", script.display());
+        eprintln!("SKIPPED: {test}: {} did not start", script.display());
         None
     }
 
@@ -69,7 +69,10 @@ fn the_test_connection_is_exact_against_llama_cpp() {
     assert_eq!(status, 200, "{answer}");
     let fields: Vec<&str> = answer.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(fields.len(), 5, "{answer}");
-    assert_eq!((&answer["status"], &answer["provider"], &answer["model"]), (&json!("ok"), &json!("openai"), &json!("tiny")));
+    assert_eq!(
+        (&answer["status"], &answer["provider"], &answer["model"]),
+        (&json!("ok"), &json!("openai"), &json!("tiny"))
+    );
     assert!(answer["latency_ms"].is_u64() && answer["cp_connected"] == json!(false), "{answer}");
 }
 
@@ -114,7 +117,11 @@ fn a_peer_that_dies_mid_stream_is_reported_and_everything_else_answers() {
     });
     assert!(stream.contains("event: error") || stream.contains("event: answer"), "{stream}");
     let (status, problem) = server.json("POST", "/api/ai/rca", &ask);
-    assert_eq!((status, &problem["title"]), (503, &json!("AI provider temporarily unavailable")), "{problem}");
+    assert_eq!(
+        (status, &problem["title"]),
+        (503, &json!("AI provider temporarily unavailable")),
+        "{problem}"
+    );
     let (status, found) = server.json("POST", "/api/search", r#"{"query":"database connections"}"#);
     assert!(status == 200 && !found["hits"].as_array().expect("hits").is_empty(), "{found}");
     assert_eq!(server.request("GET", "/", &[], "").0, 200);
@@ -141,7 +148,9 @@ fn a_scripted_answer_is_checked_claim_by_claim() {
     ]});
     std::fs::write(&fixtures, script.to_string()).expect("written");
     let fixtures = fixtures.to_str().expect("UTF-8");
-    let Some(_peer) = Peer::start("aimock rca", "aimock.sh", &[("AIMOCK_FIXTURES", fixtures)]) else { return };
+    let Some(_peer) = Peer::start("aimock rca", "aimock.sh", &[("AIMOCK_FIXTURES", fixtures)]) else {
+        return;
+    };
 
     let store = data.path().join("data");
     let server = Server::start(&store, &settings("http://127.0.0.1:14010/v1", "gpt-4o-mini"), &["--demo"]);

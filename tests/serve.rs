@@ -58,7 +58,8 @@ fn demo_data_is_found_by_meaning() {
 fn an_acknowledged_write_survives_a_kill() {
     let data = data_dir();
     let server = Server::start(data.path(), &[], &[]);
-    let body = json!({"title": "Search is slow", "description": "p99 above 2 s", "service": "search"}).to_string();
+    let body =
+        json!({"title": "Search is slow", "description": "p99 above 2 s", "service": "search"}).to_string();
     let (status, created) = server.json("POST", "/api/incidents", &body);
     assert_eq!(status, 201, "{created}");
     server.kill();
@@ -74,7 +75,8 @@ fn an_acknowledged_write_survives_a_kill() {
 fn a_second_server_on_the_same_data_says_who_has_it() {
     let data = data_dir();
     let _server = Server::start(data.path(), &[], &[]);
-    let error = common::stderr_of_failure(atlasai(data.path()).args(["serve", "--listen", "127.0.0.1:0"]), "");
+    let error =
+        common::stderr_of_failure(atlasai(data.path()).args(["serve", "--listen", "127.0.0.1:0"]), "");
     assert!(error.contains("in use by another process"), "{error}");
 }
 
@@ -98,12 +100,16 @@ fn the_command_line_uses_the_running_server() {
     let data = data_dir();
     let server = Server::start(data.path(), &[], &[]);
     let file = data.path().join("app.log");
-    std::fs::write(&file, "ERROR connection refused by db-1:5432\nINFO request served in 12 ms\n").expect("written");
+    std::fs::write(&file, "ERROR connection refused by db-1:5432\nINFO request served in 12 ms\n")
+        .expect("written");
     let path = file.to_str().expect("UTF-8");
     stdout_of(atlasai(data.path()).args(["import", "logs", path, "--service", "shop"]), "");
     let (_, logs) = server.json("GET", "/api/logs", "");
     assert_eq!(logs["items"].as_array().map(Vec::len), Some(2), "{logs}");
-    let found = stdout_of(atlasai(data.path()).args(["search", "database refused", "--corpus", "logs", "--json"]), "");
+    let found = stdout_of(
+        atlasai(data.path()).args(["search", "database refused", "--corpus", "logs", "--json"]),
+        "",
+    );
     assert!(found.contains("connection refused by db-1"), "{found}");
 }
 
@@ -121,8 +127,20 @@ fn bad_input_is_answered_with_the_field_and_the_fix_and_writes_nothing() {
         ("a missing field", &[auth, json_type], r#"{"description":"a"}"#, 422, "title"),
         ("a body of 50 MB", &[auth, json_type], &huge, 413, ""),
         ("a wrong token", &[("authorization", "Bearer nope"), json_type], r#"{"title":"a"}"#, 401, ""),
-        ("an unknown tenant", &[auth, json_type, ("x-tenant-id", "nobody")], r#"{"title":"a"}"#, 404, "nobody"),
-        ("an impossible tenant", &[auth, json_type, ("x-tenant-id", "../x")], r#"{"title":"a"}"#, 400, "x-tenant-id"),
+        (
+            "an unknown tenant",
+            &[auth, json_type, ("x-tenant-id", "nobody")],
+            r#"{"title":"a"}"#,
+            404,
+            "nobody",
+        ),
+        (
+            "an impossible tenant",
+            &[auth, json_type, ("x-tenant-id", "../x")],
+            r#"{"title":"a"}"#,
+            400,
+            "x-tenant-id",
+        ),
     ];
     for (name, headers, body, status, word) in cases {
         let (answered, problem) = server.request("POST", "/api/incidents", headers, body);

@@ -10,17 +10,17 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 /// The token of every server started here.
-pub const TOKEN: &str = "an-admin-token-for-tests";
+pub(crate) const TOKEN: &str = "an-admin-token-for-tests";
 
 /// The binary with a clean environment: what the developer's shell has set must not decide a test.
-pub fn atlasai(data_dir: &Path) -> Command {
+pub(crate) fn atlasai(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_atlasai-tp"));
     command.env_clear().env("ADMIN_TOKEN", TOKEN).env("TP_DATA_DIR", data_dir);
     command
 }
 
 /// Runs the binary to its end with `input` on standard input.
-pub fn run(command: &mut Command, input: &str) -> Output {
+pub(crate) fn run(command: &mut Command, input: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -39,7 +39,7 @@ pub fn run(command: &mut Command, input: &str) -> Output {
 
 /// Standard output of a run that must succeed.
 #[track_caller]
-pub fn stdout_of(command: &mut Command, input: &str) -> String {
+pub(crate) fn stdout_of(command: &mut Command, input: &str) -> String {
     let output = run(command, input);
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
@@ -47,23 +47,23 @@ pub fn stdout_of(command: &mut Command, input: &str) -> String {
 
 /// Standard error of a run that must fail.
 #[track_caller]
-pub fn stderr_of_failure(command: &mut Command, input: &str) -> String {
+pub(crate) fn stderr_of_failure(command: &mut Command, input: &str) -> String {
     let output = run(command, input);
     assert!(!output.status.success(), "{command:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8(output.stderr).expect("UTF-8")
 }
 
 /// A running server; killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     address: String,
     /// What it printed before it was ready.
-    pub banner: String,
+    pub(crate) banner: String,
 }
 
 impl Server {
     /// Starts `serve` on a port of the system's choice and waits for the line with its address.
-    pub fn start(data_dir: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+    pub(crate) fn start(data_dir: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let mut child = atlasai(data_dir)
             .envs(environment.iter().copied())
             .arg("serve")
@@ -82,7 +82,10 @@ impl Server {
             if let Some(at) = line.find("http://127.0.0.1:") {
                 address.get_or_insert_with(|| {
                     let rest = &line[at + "http://".len()..];
-                    rest.split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).next().unwrap_or(rest).to_owned()
+                    rest.split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit())
+                        .next()
+                        .unwrap_or(rest)
+                        .to_owned()
                 });
             }
             banner.push_str(&line);
@@ -98,25 +101,34 @@ impl Server {
     }
 
     /// `http://host:port`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// One request with the admin token; status and body.
-    pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let bearer = format!("Bearer {TOKEN}");
         self.request(method, path, &[("authorization", &bearer), ("content-type", "application/json")], body)
     }
 
     /// One request whose answer must be JSON.
     #[track_caller]
-    pub fn json(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn json(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let (status, text) = self.call(method, path, body);
-        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {status} {error}: {text}")))
+        (
+            status,
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {status} {error}: {text}")),
+        )
     }
 
     /// One request as it is.
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("the server listens");
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
         head.push_str(&format!("content-length: {}\r\n", body.len()));
@@ -133,13 +145,13 @@ impl Server {
     }
 
     /// Ends the server without a chance to clean up, as a power cut would.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("ended");
     }
 
     /// Asks the server to end, as an orchestrator would, and waits.
-    pub fn terminate(mut self) -> bool {
+    pub(crate) fn terminate(mut self) -> bool {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         self.child.wait().expect("ended").success()
@@ -175,11 +187,11 @@ fn unchunk(mut body: &str) -> String {
 }
 
 /// The evaluation data beside the repository; `None`, with a line that says so, where it is absent.
-pub fn corpora(test: &str) -> Option<PathBuf> {
+pub(crate) fn corpora(test: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
     if path.is_dir() {
         return Some(path);
     }
-    println!("SKIPPED: {test}: the evaluation data is not beside the repository");
+    eprintln!("SKIPPED: {test}: the evaluation data is not beside the repository");
     None
 }

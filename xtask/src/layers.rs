@@ -71,7 +71,8 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
         .output()
         .context("cannot run cargo metadata")?;
     ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
+    let metadata: Metadata =
+        serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
     let faults = faults(&metadata);
     if faults.is_empty() {
         return Ok(());
@@ -91,7 +92,8 @@ fn faults(metadata: &Metadata) -> Vec<String> {
         for dependency in package.dependencies.iter().filter(|d| d.kind.as_deref() != Some("dev")) {
             let to = dependency.name.as_str();
             if to == "atlas-testkit" {
-                faults.push(format!("{from} -> atlas-testkit: the test kit is a development dependency only"));
+                faults
+                    .push(format!("{from} -> atlas-testkit: the test kit is a development dependency only"));
             } else if arrows.contains_key(to) && !allowed.contains(&"*") && !allowed.contains(&to) {
                 faults.push(format!("{from} -> {to}: not an arrow of the design"));
             }
@@ -111,7 +113,8 @@ mod tests {
 
     fn check(from: &str, to: &str, kind: Option<&str>) -> usize {
         let dependency = Dependency { name: to.into(), kind: kind.map(Into::into) };
-        faults(&Metadata { packages: vec![Package { name: from.into(), dependencies: vec![dependency] }] }).len()
+        faults(&Metadata { packages: vec![Package { name: from.into(), dependencies: vec![dependency] }] })
+            .len()
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask ci` is the whole check. Each step can be run alone.
 
+#![expect(clippy::print_stdout, reason = "progress of a tool that people and CI watch")]
+
 mod layers;
 mod model;
 mod steps;

@@ -34,7 +34,8 @@ pub(crate) fn peers(root: &Path, scripts: &Path) -> anyhow::Result<()> {
         println!("SKIPPED: no peers, {} is not there", scripts.display());
         return Ok(());
     }
-    let mut tests = cargo(&["test", "-p", "atlas-server", "--test", "peers", "--", "--nocapture", "--test-threads=1"]);
+    let mut tests =
+        cargo(&["test", "-p", "atlas-server", "--test", "peers", "--", "--nocapture", "--test-threads=1"]);
     tests.env("ATLAS_PEERS", scripts.canonicalize().context("the peers folder")?);
     step(root, "peers", tests)
 }
@@ -51,7 +52,8 @@ fn available(program: &str) -> bool {
 
 fn step(root: &Path, name: &str, mut command: Command) -> anyhow::Result<()> {
     println!("xtask: {name}");
-    let status = command.current_dir(root).status().with_context(|| format!("cannot start the step {name}"))?;
+    let status =
+        command.current_dir(root).status().with_context(|| format!("cannot start the step {name}"))?;
     if !status.success() {
         bail!("the step {name} failed");
     }

@@ -19,7 +19,9 @@ mod source;
 pub use error::SettingError;
 pub use list::{SETTINGS, SettingDoc};
 pub use secrecy::{ExposeSecret, SecretString};
-pub use settings::{BedrockSettings, ByocSettings, ControlPlaneSettings, EmbeddingSettings, LogFormat, Origin, Settings};
+pub use settings::{
+    BedrockSettings, ByocSettings, ControlPlaneSettings, EmbeddingSettings, LogFormat, Origin, Settings,
+};
 pub use source::{Environment, Source};
 
 #[cfg(test)]

@@ -95,7 +95,11 @@ impl<'a> Reader<'a> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         match text.parse::<NonZeroUsize>() {
             Ok(threads) if threads.get() <= 256 => Ok(Some(threads)),
-            _ => Err(invalid(name, &format!("is {text:?}"), "use a whole number from 1 to 256, or leave it out")),
+            _ => Err(invalid(
+                name,
+                &format!("is {text:?}"),
+                "use a whole number from 1 to 256, or leave it out",
+            )),
         }
     }
 

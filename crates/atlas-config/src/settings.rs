@@ -176,7 +176,8 @@ impl Settings {
 /// Names with a prefix of ours that no setting has. They are reported, not refused: Kubernetes
 /// puts variables such as `TP_SERVICE_HOST` beside a service of that name.
 fn unknown(source: &dyn Source) -> Vec<String> {
-    let ours = |name: &str| ["TP_", "BYOC_", "EMBEDDING_", "CP_"].iter().any(|prefix| name.starts_with(prefix));
+    let ours =
+        |name: &str| ["TP_", "BYOC_", "EMBEDDING_", "CP_"].iter().any(|prefix| name.starts_with(prefix));
     let mut names: Vec<String> = source
         .names()
         .into_iter()

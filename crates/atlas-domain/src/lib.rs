@@ -18,7 +18,10 @@ mod tenant;
 pub use destination::{Destination, DestinationClass};
 pub use fault::{Fault, Retry};
 pub use filter::Filter;
-pub use nouns::{Alert, AlertGroup, AlertStatus, GroupMember, Incident, IncidentStatus, LogRecord, LogTemplate, Noun, Runbook};
+pub use nouns::{
+    Alert, AlertGroup, AlertStatus, GroupMember, Incident, IncidentStatus, LogRecord, LogTemplate, Noun,
+    Runbook,
+};
 pub use record::{Corpus, Facets, InvalidId, Record, RecordDraft, RecordId, RecordKey, Seq};
 pub use space::{EmbeddingSpace, Pooling, SpaceId, TextHash};
 pub use tenant::{InvalidTenant, TenantId, TenantScope};

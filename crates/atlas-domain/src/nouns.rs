@@ -29,6 +29,11 @@ pub trait Noun: Serialize + DeserializeOwned {
     /// What is searched besides the title. Empty: not searched.
     fn text(&self) -> String;
 
+    /// What a sentence model compares: the text, without identifiers of one occurrence.
+    fn meaning(&self) -> String {
+        self.text()
+    }
+
     /// The record that keeps it.
     fn draft(&self) -> RecordDraft {
         RecordDraft {
@@ -402,6 +407,10 @@ impl Noun for Alert {
         }
     }
 
+    fn meaning(&self) -> String {
+        self.wording()
+    }
+
     fn text(&self) -> String {
         let mut text = self.wording();
         for (name, value) in &self.labels {
@@ -476,6 +485,11 @@ impl Noun for LogTemplate {
 
     fn facets(&self) -> Facets {
         Facets { service: self.service.clone(), severity: self.level.clone(), ..Facets::at(self.last_at) }
+    }
+
+    /// The shape with its placeholders as words: `block <num>` reads `block num`.
+    fn meaning(&self) -> String {
+        self.shape.replace(['<', '>'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     fn text(&self) -> String {

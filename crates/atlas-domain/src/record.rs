@@ -4,6 +4,7 @@
 //! and searched. One shape means one set of store functions, one change log and one index path
 //! for runbooks, incidents, alerts, logs and what is derived from them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -78,7 +79,10 @@ impl fmt::Display for Corpus {
 }
 
 /// A record's name inside its corpus: 1 to 512 bytes, no control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+///
+/// Ids order as people count: `line-2` before `line-10`. Equal scores are listed in this order,
+/// so that of a thousand equal lines the first ones come first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RecordId(String);
 
@@ -91,13 +95,57 @@ impl RecordId {
     /// Checks and wraps an id.
     pub fn new(id: impl Into<String>) -> Result<Self, InvalidId> {
         let id = id.into();
-        if id.is_empty() || id.len() > 512 || id.chars().any(char::is_control) { Err(InvalidId) } else { Ok(Self(id)) }
+        if id.is_empty() || id.len() > 512 || id.chars().any(char::is_control) {
+            Err(InvalidId)
+        } else {
+            Ok(Self(id))
+        }
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl PartialOrd for RecordId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for RecordId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        natural_order(self.0.as_bytes(), other.0.as_bytes()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+/// Compares runs of digits by value and everything else by byte. `01` and `1` are equal here.
+fn natural_order(mut a: &[u8], mut b: &[u8]) -> Ordering {
+    loop {
+        let (Some(&first_a), Some(&first_b)) = (a.first(), b.first()) else { return a.len().cmp(&b.len()) };
+        if first_a.is_ascii_digit() && first_b.is_ascii_digit() {
+            let (number_a, rest_a) = split_number(a);
+            let (number_b, rest_b) = split_number(b);
+            // Without leading zeros the longer number is the larger one.
+            let order = number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b));
+            if order != Ordering::Equal {
+                return order;
+            }
+            (a, b) = (rest_a, rest_b);
+        } else {
+            if first_a != first_b {
+                return first_a.cmp(&first_b);
+            }
+            (a, b) = (&a[1..], &b[1..]);
+        }
+    }
+}
+
+fn split_number(text: &[u8]) -> (&[u8], &[u8]) {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let zeros = text[..digits].iter().take_while(|byte| **byte == b'0').count();
+    (&text[zeros..digits], &text[digits..])
 }
 
 impl TryFrom<String> for RecordId {
@@ -168,7 +216,15 @@ pub struct Facets {
 impl Facets {
     /// Facets with a time and nothing else.
     pub fn at(at: Timestamp) -> Self {
-        Self { at, service: None, severity: None, source: None, status: None, link: None, labels: BTreeMap::new() }
+        Self {
+            at,
+            service: None,
+            severity: None,
+            source: None,
+            status: None,
+            link: None,
+            labels: BTreeMap::new(),
+        }
     }
 }
 
@@ -206,4 +262,33 @@ pub struct Record {
     pub created: Timestamp,
     /// When this version was written.
     pub updated: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> RecordId {
+        RecordId::new(text).expect("a good id")
+    }
+
+    #[test]
+    fn ids_order_as_people_count() {
+        let in_order = ["a", "a-01", "a-1", "a-2", "a-10", "a-10-9", "a-10-10", "b", "b0", "b00", "ä"];
+        let mut ids: Vec<RecordId> = in_order.iter().rev().map(|text| id(text)).collect();
+        ids.sort();
+        assert_eq!(ids.iter().map(RecordId::as_str).collect::<Vec<_>>(), in_order);
+        assert!(id("line-2") < id("line-10"));
+        assert!(id("x99999999999999999999998") < id("x99999999999999999999999"));
+        assert!(id("a") < id("a1") && id("a1") < id("ab"));
+        assert_ne!(id("01"), id("1"));
+    }
+
+    #[test]
+    fn an_id_is_short_and_printable() {
+        assert!(RecordId::new("").is_err());
+        assert!(RecordId::new("a\nb").is_err());
+        assert!(RecordId::new("x".repeat(513)).is_err());
+        assert!(RecordId::new("folder/File name.md").is_ok());
+    }
 }

@@ -15,7 +15,9 @@ pub struct TenantId(Arc<str>);
 
 /// Why a text is no tenant id.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("a tenant id has 1 to 63 characters of a-z, 0-9, - and _, and starts and ends with a letter or digit")]
+#[error(
+    "a tenant id has 1 to 63 characters of a-z, 0-9, - and _, and starts and ends with a letter or digit"
+)]
 pub struct InvalidTenant;
 
 impl TenantId {
@@ -97,7 +99,9 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_the_data_directory_are_refused() {
-        for name in ["", ".", "..", "../x", "a/b", "a\\b", "A", "a.b", "-a", "a-", "a b", "ä", "a\0", &"a".repeat(64)] {
+        for name in
+            ["", ".", "..", "../x", "a/b", "a\\b", "A", "a.b", "-a", "a-", "a b", "ä", "a\0", &"a".repeat(64)]
+        {
             assert!(name.parse::<TenantId>().is_err(), "{name:?}");
         }
     }

@@ -7,8 +7,8 @@
 //! Not here: chunking, storage, and what to do when an engine is down. That is
 //! `atlas-retrieval`.
 
-mod contract;
 mod cache;
+mod contract;
 
 pub use atlas_domain::{EmbeddingSpace, SpaceId, TextHash};
 pub use cache::CachedEmbedder;

@@ -19,7 +19,10 @@ struct Rule {
 static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     let rule = |kind, pattern| Rule { kind, pattern: Regex::new(pattern).expect("a constant pattern") };
     vec![
-        rule("private_key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)"),
+        rule(
+            "private_key",
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)",
+        ),
         rule("aws_access_key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
         rule("github_token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})\b"),
         rule("gitlab_token", r"\bglpat-[A-Za-z0-9_-]{20,}"),
@@ -139,7 +142,8 @@ mod tests {
 
     #[test]
     fn clearing_twice_changes_nothing_more() {
-        let (once, _) = cleared_for_outside("token: Bearer abcdefghijklmnop1234 password=swordfish").expect("allowed");
+        let (once, _) =
+            cleared_for_outside("token: Bearer abcdefghijklmnop1234 password=swordfish").expect("allowed");
         let (twice, found) = cleared_for_outside(&once).expect("allowed");
         assert_eq!((twice, found), (once, 0));
     }

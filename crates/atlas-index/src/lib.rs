@@ -1,1 +1,21 @@
 //! Search structures derived from the store: lexical, flat, graph, fusion.
+//!
+//! Pure and synchronous. Everything here can be thrown away and built again from the store, and
+//! nothing here is asked what the truth is: a lexical directory says which change it covers, a
+//! vector index lives in memory and is filled at the start.
+//!
+//! Promises kept here, because nobody above can repair them: filters are applied before or inside
+//! a search, never after it, so that k matches give k answers; what was removed is never
+//! returned; vectors of different spaces never meet; equal questions give equal answers.
+//!
+//! Not here: chunking, embedding, which legs to ask, and when to write.
+
+mod error;
+mod fusion;
+mod lexical;
+mod vector;
+
+pub use error::IndexError;
+pub use fusion::{Fused, FusionMethod, RankedLeg, fuse};
+pub use lexical::{LexicalChange, LexicalHit, LexicalIndex, Opened};
+pub use vector::{SpaceVector, VectorHit, VectorIndex, VectorKind, VectorLeg};

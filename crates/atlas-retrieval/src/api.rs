@@ -1,13 +1,12 @@
 //! What the search path offers.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use atlas_domain::{Corpus, Facets, Filter, Noun, RecordDraft, RecordId, RecordKey, Seq, TenantScope};
-use atlas_embed::{EmbedError, Embedding, EmbeddingSpace};
-use atlas_guard::{Guard, GuardError};
-use atlas_store::{Outcome, Store, StoreError};
+use atlas_domain::{Corpus, Facets, Fault, Filter, RecordDraft, RecordKey, Retry, Seq};
+use atlas_embed::{EmbedError, EmbeddingSpace};
+use atlas_guard::GuardError;
+use atlas_store::{Outcome, StoreError};
 use serde::Serialize;
 
 /// A record to write and how it is cut into passages.
@@ -30,16 +29,9 @@ pub enum Passages {
     Markdown(String),
 }
 
-impl Document {
-    /// The document of a noun. Runbooks and incidents are cut as Markdown, alerts are embedded by
-    /// their wording, log templates by their shape; log lines and alert groups have no passages.
-    pub fn of<N: Noun>(_noun: &N) -> Self {
-        todo!()
-    }
-}
-
 /// One write of a batch.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly every write is a put; boxing them would save nothing")]
 pub enum Write {
     /// Writes a document.
     Put(Document),
@@ -216,74 +208,28 @@ pub enum RetrievalError {
     Stopped,
 }
 
-/// The search path of all tenants. Cheap to share; every function is cancel-safe.
-pub struct Retrieval {}
-
-impl Retrieval {
-    /// Opens the search path. Loads no tenant: each is opened at its first use. Must be called on a tokio runtime.
-    pub fn open(_store: Arc<dyn Store>, _embedding: Embedding, _guard: Arc<Guard>, _options: Options) -> Arc<Self> {
-        todo!()
+impl RetrievalError {
+    /// Who has to act.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) => error.fault(),
+            Self::Guard(error) => error.fault(),
+            Self::Embed(error) => error.fault(),
+            Self::Index { .. } => Fault::Ourselves,
+            Self::NotFound(_) | Self::Request { .. } => Fault::Caller,
+            Self::Stopped => Fault::Capacity,
+        }
     }
 
-    /// Writes a batch: chunk, clear, embed, one commit. When it returns, the batch is on the disk.
-    pub async fn write(&self, _scope: &TenantScope, _writes: Vec<Write>) -> Result<PutReport, RetrievalError> {
-        todo!()
-    }
-
-    /// Searches.
-    pub async fn search(&self, _scope: &TenantScope, _request: SearchRequest) -> Result<SearchAnswer, RetrievalError> {
-        todo!()
-    }
-
-    /// Records of `corpus` that resemble the record `key`; itself left out. Answers by words when it has no vector.
-    pub async fn similar(
-        &self,
-        _scope: &TenantScope,
-        _key: &RecordKey,
-        _corpus: Corpus,
-        _filter: Filter,
-        _limit: usize,
-    ) -> Result<SearchAnswer, RetrievalError> {
-        todo!()
-    }
-
-    /// For each text the nearest records of a corpus by cosine, best first; empty lists when there is no vector leg.
-    pub async fn nearest(
-        &self,
-        _scope: &TenantScope,
-        _corpus: Corpus,
-        _texts: Vec<String>,
-        _filter: &Filter,
-        _limit: usize,
-    ) -> Result<Vec<Vec<(RecordId, f32)>>, RetrievalError> {
-        todo!()
-    }
-
-    /// Unit vectors of texts, for comparing texts that are not stored yet; `None` without a vector leg.
-    pub async fn embed(&self, _texts: Vec<String>) -> Result<Option<Vec<Vec<f32>>>, RetrievalError> {
-        todo!()
-    }
-
-    /// Reads from the store off the async workers.
-    pub async fn read<T: Send + 'static>(
-        &self,
-        _read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, RetrievalError> {
-        todo!()
-    }
-
-    /// Resolves when both legs of a tenant cover everything committed before the call.
-    pub async fn settled(&self, _scope: &TenantScope) -> Result<(), RetrievalError> {
-        todo!()
-    }
-
-    /// The state of the vector leg.
-    pub fn embedding(&self) -> EmbeddingState {
-        todo!()
-    }
-
-    /// Finishes background work and closes indexes.
-    pub async fn shutdown(&self) {
-        todo!()
+    /// Whether to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Store(error) => error.retry(),
+            Self::Guard(error) => error.retry(),
+            Self::Embed(error) => error.retry(),
+            // It is rebuilt in the meantime.
+            Self::Index { .. } => Retry::Now,
+            Self::NotFound(_) | Self::Request { .. } | Self::Stopped => Retry::Never,
+        }
     }
 }

@@ -8,9 +8,30 @@
 //! Not here: how an engine or a store works, and what a feature does with the hits.
 
 mod api;
+mod backlog;
+mod chunk;
+mod document;
+mod engine;
+pub mod eval;
+#[cfg(test)]
+mod fake;
+mod legs;
+mod names;
+mod near;
+mod passages;
+mod ranking;
+mod retrieval;
+mod search;
+mod signal;
+mod tenant;
+#[cfg(test)]
+mod tests;
+mod vector_leg;
+mod write;
 
 pub use api::{
-    Document, EmbeddingState, Hit, Leg, LegRank, Legs, Options, Passage, Passages, PutReport, Retrieval,
-    RetrievalError, SearchAnswer, SearchRequest, Write,
+    Document, EmbeddingState, Hit, Leg, LegRank, Legs, Options, Passage, Passages, PutReport, RetrievalError,
+    SearchAnswer, SearchRequest, Write,
 };
 pub use atlas_store::{ListQuery, Outcome, Page, Store, StoreError};
+pub use retrieval::Retrieval;

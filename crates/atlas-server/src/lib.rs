@@ -1,1 +1,29 @@
-//! Wiring, HTTP API and command line of atlasai-tp.
+//! Wiring, HTTP API and command line of `atlasai-tp`.
+//!
+//! The only crate that knows HTTP: statuses, headers, routes and problem documents. Handlers
+//! extract, call one feature and shape the answer; what a feature does is below.
+//!
+//! [`router`] is the whole server as a service and needs no socket; [`server::serve`] puts it on
+//! one.
+
+mod api;
+mod app;
+mod auth;
+pub mod cli;
+pub mod demo;
+mod error;
+mod extract;
+mod observe;
+mod problem;
+mod random;
+mod routes;
+pub mod server;
+mod tenant_header;
+mod token;
+mod wire;
+pub mod wiring;
+
+pub use app::App;
+pub use auth::PUBLIC_ROUTES;
+pub use problem::Problem;
+pub use routes::{ROUTES, Route, router};

@@ -12,7 +12,7 @@ mod contract;
 mod sqlite;
 
 pub use contract::{
-    Batch, Change, ChangeEntry, Chunk, ChunkDraft, ChunkId, Committed, Entry, ListQuery, Outcome, Page, Store,
-    StoreError, VectorRow,
+    Batch, Change, ChangeEntry, Chunk, ChunkDraft, ChunkId, Committed, Entry, ListQuery, Outcome, Page,
+    Store, StoreError, VectorRow,
 };
 pub use sqlite::SqliteStore;

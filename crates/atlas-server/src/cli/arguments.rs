@@ -37,13 +37,15 @@ pub(crate) enum Command {
                             ADMIN_TOKEN=$(openssl rand -hex 16) atlasai-tp serve --listen 0.0.0.0:8080")]
     Serve(ServeArguments),
     /// Import runbooks, incidents, alerts or logs
-    #[command(after_help = "Everything is read and checked before anything is sent. A server that runs on the same\n\
+    #[command(
+        after_help = "Everything is read and checked before anything is sent. A server that runs on the same\n\
                             data directory is used; otherwise the import works on the directory itself.\n\n\
                             Examples:\n  \
                             atlasai-tp import runbooks ./runbooks\n  \
                             atlasai-tp import incidents incidents.jsonl --tenant acme\n  \
                             atlasai-tp import alerts webhook.json\n  \
-                            atlasai-tp import logs /var/log/app.log --service checkout")]
+                            atlasai-tp import logs /var/log/app.log --service checkout"
+    )]
     Import(ImportArguments),
     /// Search runbooks, incidents, alerts and logs
     #[command(after_help = "Examples:\n  \
@@ -137,11 +139,13 @@ pub(crate) struct EmbedArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Eval {
     /// Ranking quality on a folder in BEIR layout
-    #[command(after_help = "DIR holds corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels/test.tsv\n\
+    #[command(
+        after_help = "DIR holds corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels/test.tsv\n\
                             (query-id, corpus-id, score; with a header line).\n\n\
                             Examples:\n  \
                             atlasai-tp eval retrieval ./scifact --legs hybrid --json\n  \
-                            atlasai-tp eval retrieval ./scifact --legs vector --chunking none")]
+                            atlasai-tp eval retrieval ./scifact --legs vector --chunking none"
+    )]
     Retrieval(EvalRetrievalArguments),
     /// Correlation with human similarity judgements (JSON lines: s1, s2, score)
     Sts(EvalStsArguments),
@@ -213,7 +217,8 @@ mod tests {
 
     #[test]
     fn an_unknown_corpus_is_refused_with_the_list() {
-        let error = Arguments::try_parse_from(["atlasai-tp", "search", "x", "--corpus", "wiki"]).expect_err("refused");
+        let error = Arguments::try_parse_from(["atlasai-tp", "search", "x", "--corpus", "wiki"])
+            .expect_err("refused");
         assert!(error.to_string().contains("runbooks, incidents, alerts, logs"), "{error}");
     }
 

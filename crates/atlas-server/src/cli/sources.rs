@@ -40,14 +40,19 @@ pub(crate) fn read(kind: ImportKind, path: &Path) -> anyhow::Result<Vec<SourceFi
         .into_iter()
         .map(|file| {
             let below = file.strip_prefix(path).unwrap_or(&file);
-            let name = below.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+            let name = below
+                .components()
+                .map(|part| part.as_os_str().to_string_lossy())
+                .collect::<Vec<_>>()
+                .join("/");
             Ok(SourceFile { name, text: text_of(&file)? })
         })
         .collect()
 }
 
 fn collect(kind: ImportKind, folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| format!("the folder {} cannot be read", folder.display()))?;
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("the folder {} cannot be read", folder.display()))?;
     for entry in entries {
         let entry = entry.with_context(|| format!("the folder {} cannot be read", folder.display()))?;
         let path = entry.path();
@@ -57,7 +62,8 @@ fn collect(kind: ImportKind, folder: &Path, found: &mut Vec<PathBuf>) -> anyhow:
         }
         if file_type.is_dir() {
             collect(kind, &path, found)?;
-        } else if kind.endings().iter().any(|ending| path.to_string_lossy().to_lowercase().ends_with(ending)) {
+        } else if kind.endings().iter().any(|ending| path.to_string_lossy().to_lowercase().ends_with(ending))
+        {
             // Links to files are followed, links to folders are not: they could form a ring.
             if fs::metadata(&path).is_ok_and(|meta| meta.is_file()) {
                 found.push(path);

@@ -1,0 +1,160 @@
+//! Search: the exact scan at three sizes, a narrow filter, the lexical leg, and the graph of
+//! `hnsw_rs` as its own author offers it (float vectors) as the peer.
+//!
+//! Vectors: 384 components around 500 centres, made here. Throughput is one query at a time.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use atlas_domain::{EmbeddingSpace, Facets, Filter, Pooling, RecordId, SpaceId, Timestamp};
+use atlas_index::{LexicalChange, LexicalIndex, SpaceVector, VectorIndex, VectorKind, VectorLeg};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use hnsw_rs::prelude::{DistDot, Hnsw};
+
+const DIMENSION: usize = 384;
+const QUERIES: usize = 64;
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn centred(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    }
+}
+
+/// Unit vectors around centres, the queries behind the rows.
+fn clustered(count: usize) -> Vec<Vec<f32>> {
+    let mut random = Random(42);
+    let centres: Vec<Vec<f32>> =
+        (0..500).map(|_| (0..DIMENSION).map(|_| random.centred()).collect()).collect();
+    let mut vector = || {
+        let centre = &centres[random.next() as usize % centres.len()];
+        let raw: Vec<f32> = centre.iter().map(|x| x + 0.7 * random.centred()).collect();
+        let length = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
+        raw.into_iter().map(|x| x / length).collect()
+    };
+    (0..count + QUERIES).map(|_| vector()).collect()
+}
+
+fn space() -> SpaceId {
+    EmbeddingSpace {
+        engine: "bench".into(),
+        model: "synthetic".into(),
+        revision: "1".into(),
+        dimension: DIMENSION,
+        pooling: Pooling::Mean,
+        precision: "f32".into(),
+    }
+    .id()
+}
+
+fn id(number: usize) -> RecordId {
+    RecordId::new(format!("record-{number}")).expect("short and printable")
+}
+
+fn filled(space: &SpaceId, vectors: &[Vec<f32>]) -> VectorIndex {
+    let mut index = VectorIndex::new(space.clone(), DIMENSION, VectorKind::Flat);
+    for (number, components) in vectors.iter().enumerate() {
+        let facets = Facets {
+            service: Some(format!("service-{}", number % 100)),
+            ..Facets::at(Timestamp::UNIX_EPOCH)
+        };
+        index
+            .put(number as u64, &id(number), &facets, SpaceVector { space, components })
+            .expect("a finite vector of the space");
+    }
+    index
+}
+
+fn vector_leg(c: &mut Criterion) {
+    let space = space();
+    let all = clustered(60_000);
+    let (queries, rows) = all.split_at(QUERIES);
+    let mut group = c.benchmark_group("vector_top10_384d");
+    for size in [1_000, 10_000, 60_000] {
+        let index = filled(&space, &rows[..size]);
+        let filters = [
+            ("scan", Filter::default()),
+            ("filter_1pct", Filter { service: vec!["service-7".into()], ..Filter::default() }),
+        ];
+        for (name, filter) in filters {
+            let mut next = 0;
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter(|| {
+                    next = (next + 1) % QUERIES;
+                    let query = SpaceVector { space: &space, components: &queries[next] };
+                    index.search(black_box(query), &filter, 10).expect("a vector of the space")
+                });
+            });
+        }
+    }
+    // The peer with its own float distance; ef 128 reached recall 0.99 on real text.
+    let graph: Hnsw<'_, f32, DistDot> = Hnsw::new(16, 10_000, 16, 200, DistDot);
+    for (number, row) in rows[..10_000].iter().enumerate() {
+        graph.insert((row, number));
+    }
+    let mut next = 0;
+    group.bench_function(BenchmarkId::new("peer_hnsw_rs_ef128", 10_000), |b| {
+        b.iter(|| {
+            next = (next + 1) % QUERIES;
+            graph.search(black_box(&queries[next]), 10, 128)
+        });
+    });
+    group.finish();
+}
+
+/// Texts of 40 words from a vocabulary in which few words are frequent.
+fn lexical_leg(c: &mut Criterion) {
+    let mut random = Random(7);
+    let mut word = || {
+        let skewed = (random.next() % 20_000) * (random.next() % 20_000) / 20_000;
+        format!("w{skewed:x}")
+    };
+    let mut words = |count: usize| (0..count).map(|_| word()).collect::<Vec<_>>().join(" ");
+    let change = |number: usize, text: String| LexicalChange::Put {
+        id: id(number),
+        title: String::new(),
+        text,
+        facets: Facets {
+            service: Some(format!("service-{}", number % 100)),
+            ..Facets::at(Timestamp::UNIX_EPOCH)
+        },
+        exact: Vec::new(),
+    };
+    let changes: Vec<_> = (0..10_000).map(|number| change(number, words(40))).collect();
+    let queries: Vec<String> = (0..QUERIES).map(|_| words(8)).collect();
+    let index = LexicalIndex::open(None).expect("memory").index;
+    index.apply(&changes, 1).expect("memory takes it");
+    let mut group = c.benchmark_group("lexical_top50_8words");
+    let filters = [
+        ("all", Filter::default()),
+        ("filter_1pct", Filter { service: vec!["service-7".into()], ..Filter::default() }),
+    ];
+    for (name, filter) in filters {
+        let mut next = 0;
+        group.bench_function(BenchmarkId::new(name, 10_000), |b| {
+            b.iter(|| {
+                next = (next + 1) % QUERIES;
+                index.search(black_box(&queries[next]), &filter, 50).expect("any text is a query")
+            });
+        });
+    }
+    group.finish();
+}
+
+fn short() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(4))
+        .sample_size(30)
+}
+
+criterion_group! { name = search; config = short(); targets = vector_leg, lexical_leg }
+criterion_main!(search);

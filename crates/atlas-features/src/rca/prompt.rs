@@ -1,0 +1,90 @@
+//! The question, with the evidence fenced.
+//!
+//! Evidence is written by strangers: a log line can say anything, also "ignore the instructions
+//! above". Each item stands between markers with a number that is made for this request and
+//! occurs in no item, so that no text can end its own fence.
+
+use atlas_domain::Incident;
+use atlas_llm::{ChatRequest, Message, Role};
+
+use super::answer;
+use super::pack::Pack;
+use super::render;
+use crate::ids;
+
+const SYSTEM: &str = include_str!("prompts/system.md");
+const USER: &str = include_str!("prompts/user.md");
+
+/// Room for an answer with three hypotheses and five steps, twice over.
+const ANSWER_TOKENS: u32 = 2_000;
+
+pub(super) fn chat(incident: &Incident, pack: &Pack) -> ChatRequest {
+    let incident = render::subject(incident);
+    let boundary = boundary(&incident, pack);
+    let user = fill(
+        USER,
+        &[
+            ("boundary", &boundary),
+            ("incident", &incident),
+            ("evidence", &fenced(pack, &boundary)),
+            ("omitted", &omitted(pack)),
+        ],
+    );
+    ChatRequest {
+        messages: vec![
+            Message::new(Role::System, fill(SYSTEM, &[("boundary", &boundary)])),
+            Message::new(Role::User, user),
+        ],
+        schema: Some(answer::schema()),
+        max_output_tokens: Some(ANSWER_TOKENS),
+        // The same evidence should give the same answer.
+        temperature: Some(0.0),
+    }
+}
+
+/// A marker that no text of this request contains.
+fn boundary(incident: &str, pack: &Pack) -> String {
+    loop {
+        let boundary = format!("evidence-{:016x}", ids::random());
+        if !incident.contains(&boundary) && !pack.evidence.iter().any(|item| item.text.contains(&boundary)) {
+            return boundary;
+        }
+    }
+}
+
+fn fenced(pack: &Pack, boundary: &str) -> String {
+    if pack.evidence.is_empty() {
+        return "(there is none: nothing was found around this time, so the verdict is inconclusive)".into();
+    }
+    let items = pack.evidence.iter();
+    let items =
+        items.map(|item| format!("<<< begin {boundary} {}\n{}\n>>> end {boundary}", item.id, item.text));
+    items.collect::<Vec<_>>().join("\n\n")
+}
+
+fn omitted(pack: &Pack) -> String {
+    match pack.omitted.len() {
+        0 => String::new(),
+        more => format!("{more} further items were found and are not shown, because they do not fit.\n"),
+    }
+}
+
+/// Fills `{{name}}` in one pass over the template, so that a filled-in text is never read as a
+/// template itself.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(start) = rest.find("{{") {
+        let (before, after) = rest.split_at(start);
+        filled.push_str(before);
+        let Some((name, following)) = after[2..].split_once("}}") else {
+            rest = after;
+            break;
+        };
+        let value = values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        filled.push_str(value.expect("the templates name only what is filled in"));
+        rest = following;
+    }
+    filled.push_str(rest);
+    filled
+}

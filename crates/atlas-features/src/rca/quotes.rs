@@ -1,0 +1,117 @@
+//! Looking up every quotation.
+//!
+//! A quotation counts if its evidence was shown and its words stand there in this order, with
+//! nothing between them. White space is made single on both sides, for models wrap lines. The
+//! model has seen secrets as `[REDACTED:kind]`, so that marker stands for a short gap.
+
+use super::answer::{Citation, ModelAnswer, Verdict};
+use super::evidence::Evidence;
+
+/// Fewer characters prove nothing: `error` stands in every log.
+const QUOTE_CHARACTERS: usize = 8;
+
+/// Longest text that a removed secret may have stood for. A private key is longer, and not a
+/// thing to rest a claim on.
+const SECRET_BYTES: usize = 256;
+
+/// An answer whose claims all have quotations that were found.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) answer: ModelAnswer,
+    pub(super) dropped_citations: usize,
+    pub(super) dropped_claims: usize,
+}
+
+pub(super) fn check(mut answer: ModelAnswer, evidence: &[Evidence]) -> Checked {
+    let (mut dropped_citations, mut dropped_claims) = (0, 0);
+    let mut stands = |citations: &mut Vec<Citation>| {
+        let before = citations.len();
+        citations.retain(|citation| holds(citation, evidence));
+        dropped_citations += before - citations.len();
+        let stands = !citations.is_empty();
+        dropped_claims += usize::from(!stands);
+        stands
+    };
+    answer.hypotheses.retain_mut(|hypothesis| stands(&mut hypothesis.citations));
+    answer.next_steps.retain_mut(|step| stands(&mut step.citations));
+    if answer.hypotheses.is_empty() {
+        answer.verdict = Verdict::Inconclusive;
+    }
+    Checked { answer, dropped_citations, dropped_claims }
+}
+
+/// What is wrong with an answer, in words the model can act on. Empty: nothing.
+pub(super) fn complaints(answer: &ModelAnswer, evidence: &[Evidence]) -> Vec<String> {
+    let hypotheses = answer.hypotheses.iter().flat_map(|hypothesis| &hypothesis.citations);
+    let citations = hypotheses.chain(answer.next_steps.iter().flat_map(|step| &step.citations));
+    let mut complaints = Vec::new();
+    for citation in citations.filter(|citation| !holds(citation, evidence)) {
+        let id: String = citation.evidence_id.chars().take(20).collect();
+        let complaint = match evidence.iter().any(|item| item.id == citation.evidence_id) {
+            false => format!("there is no evidence {id:?}"),
+            true => format!("a quote of {id} is not in it word for word"),
+        };
+        if !complaints.contains(&complaint) {
+            complaints.push(complaint);
+        }
+    }
+    complaints
+}
+
+fn holds(citation: &Citation, evidence: &[Evidence]) -> bool {
+    evidence
+        .iter()
+        .find(|item| item.id == citation.evidence_id)
+        .is_some_and(|item| occurs(&citation.quote, &item.text))
+}
+
+/// Whether a quotation stands in a text.
+pub(super) fn occurs(quote: &str, text: &str) -> bool {
+    let text = single_spaced(text);
+    let quote = single_spaced(quote);
+    let bare = quote.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '“' | '”'));
+    [quote.as_str(), bare].iter().any(|quote| {
+        let parts = parts(quote);
+        let proves =
+            parts.iter().map(|part| part.chars().filter(|c| c.is_alphanumeric()).count()).sum::<usize>();
+        proves >= QUOTE_CHARACTERS.min(proves_in(&text)) && proves > 0 && in_order(&parts, &text)
+    })
+}
+
+/// A text that is shorter than the limit may be quoted whole.
+fn proves_in(text: &str) -> usize {
+    text.chars().filter(|c| c.is_alphanumeric()).count()
+}
+
+fn single_spaced(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The pieces between markers of removed secrets.
+fn parts(quote: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = quote;
+    while let Some(start) = rest.find("[REDACTED:") {
+        let Some(length) = rest[start..].find(']') else { break };
+        parts.push(&rest[..start]);
+        rest = &rest[start + length + 1..];
+    }
+    parts.push(rest);
+    parts
+}
+
+/// Every place of the first part is tried: the gap after an earlier one may be too wide.
+fn in_order(parts: &[&str], text: &str) -> bool {
+    let Some((first, others)) = parts.split_first() else { return true };
+    text.match_indices(first).any(|(at, _)| {
+        let mut end = at + first.len();
+        others.iter().all(|part| match text[end..].find(part) {
+            // A secret holds no white space, so a gap over several words is a stitched quotation.
+            Some(gap) if gap <= SECRET_BYTES && !text[end..end + gap].trim().contains(' ') => {
+                end += gap + part.len();
+                true
+            }
+            _ => false,
+        })
+    })
+}

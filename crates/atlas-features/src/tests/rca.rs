@@ -1,0 +1,110 @@
+use std::sync::Mutex;
+
+use atlas_domain::Timestamp;
+use atlas_inference::InferenceError;
+use atlas_llm::LlmError;
+use atlas_testkit::scripted_model::Turn;
+use serde_json::{Value, json};
+
+use super::{demo, id};
+use crate::testing::Bench;
+use crate::{EvidenceKind, FeatureError, RcaAnswer, RcaProgress, RcaRequest, Verdict};
+
+/// Words of the alert on the connection pool: A2, for the latency alert began before it.
+const TRUE_QUOTE: &str = "Checkout pod uses its whole database connection pool";
+
+fn answer(citations: Value) -> String {
+    let citation = citations.clone();
+    json!({
+        "verdict": "likely",
+        "summary": "The pool is empty.",
+        "hypotheses": [{"cause": "a transaction that waits for payments", "confidence": "high", "citations": citations}],
+        "next_steps": [{"action": "roll back", "citations": citation}],
+    })
+    .to_string()
+}
+
+fn cite(id: &str, quote: &str) -> Value {
+    json!({"evidence_id": id, "quote": quote})
+}
+
+async fn explain(bench: &Bench) -> Result<(RcaAnswer, Vec<RcaProgress>), FeatureError> {
+    demo::load(bench, Timestamp::now()).await;
+    let seen = Mutex::new(Vec::new());
+    let request = RcaRequest::new(id("demo-inc-112"));
+    let answer = bench
+        .features
+        .rca()
+        .explain(&bench.scope, request, |stage| seen.lock().expect("not poisoned").push(stage))
+        .await?;
+    Ok((answer, seen.into_inner().expect("not poisoned")))
+}
+
+#[tokio::test]
+async fn the_evidence_of_the_demo_tells_the_story() {
+    let bench = Bench::scripted([Turn::says([answer(json!([cite("A2", TRUE_QUOTE)])).as_str()])]);
+    let (answer, stages) = explain(&bench).await.expect("an answer");
+    assert_eq!((answer.verdict, answer.dropped_citations), (Verdict::Likely, 0));
+    let of = |kind| answer.evidence.iter().filter(move |item| item.kind == kind);
+    assert!(of(EvidenceKind::Alert).any(|item| item.text.contains("more of the same rule and service: 2")));
+    assert!(of(EvidenceKind::Log).any(|item| item.text.contains("pool timeout: no free connection")));
+    assert!(of(EvidenceKind::Incident).any(|item| item.text.contains("root cause: ")));
+    assert!(of(EvidenceKind::Runbook).count() > 0);
+    let characters: usize = answer.evidence.iter().map(|item| item.text.len()).sum();
+    assert!(characters <= 6_000 * 4, "{characters}");
+    assert!(matches!(stages[0], RcaProgress::Evidence { alerts: 1.., logs: 1.., .. }), "{stages:?}");
+    assert_eq!((&stages[1], stages.last()), (&RcaProgress::Asking, Some(&RcaProgress::Validating)));
+    assert_eq!(answer.served_by.provider, "scripted");
+    let asked = &bench.model.requests()[0];
+    assert!(asked.schema.is_some());
+    assert!(answer.evidence.iter().all(|item| asked.messages[1].text.contains(&item.text)));
+    serde_json::to_value(&answer).expect("JSON");
+}
+
+#[tokio::test]
+async fn a_wrong_quotation_gets_one_repair_and_is_then_dropped() {
+    let bad = answer(json!([
+        cite("A2", TRUE_QUOTE),
+        cite("A1", "the disk of the moon is full"),
+        cite("Q7", TRUE_QUOTE)
+    ]));
+    let bench = Bench::scripted([Turn::says([bad.as_str()]), Turn::says([bad.as_str()])]);
+    let (answer, _) = explain(&bench).await.expect("an answer");
+    assert_eq!((answer.dropped_citations, answer.dropped_claims), (4, 0));
+    assert_eq!(answer.hypotheses[0].citations.len(), 1);
+    let asked = bench.model.requests();
+    let repair = &asked[1].messages.last().expect("a turn").text;
+    assert!(repair.contains("there is no evidence \"Q7\""), "{repair}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_all_invented_becomes_inconclusive() {
+    let invented = answer(json!([cite("A1", "nothing of this was ever said")]));
+    let bench = Bench::scripted([Turn::says(["Sure, let me think."]), Turn::says([invented.as_str()])]);
+    let (answer, _) = explain(&bench).await.expect("an answer, although both turns were needed");
+    assert_eq!(answer.verdict, Verdict::Inconclusive);
+    assert_eq!((answer.hypotheses.len(), answer.next_steps.len()), (0, 0));
+    assert_eq!((answer.dropped_citations, answer.dropped_claims), (2, 2));
+}
+
+#[tokio::test]
+async fn no_json_twice_is_an_unusable_answer() {
+    let bench = Bench::scripted([Turn::says(["no"]), Turn::says(["still no"])]);
+    let error = explain(&bench).await.expect_err("unusable");
+    assert!(matches!(error, FeatureError::Inference(InferenceError::Unusable { .. })), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_key_is_the_inference_paths_error() {
+    let bench = Bench::scripted([Turn::refuses(LlmError::Credentials { detail: "no".into() })]);
+    let error = explain(&bench).await.expect_err("refused");
+    assert_eq!(error.code(), "provider_credentials");
+}
+
+#[tokio::test]
+async fn an_unknown_incident_is_not_found_and_no_model_is_asked() {
+    let bench = Bench::new();
+    let error = bench.features.rca().explain(&bench.scope, RcaRequest::new(id("nowhere")), |_| {}).await;
+    assert_eq!(error.expect_err("not found").code(), "not_found");
+    assert!(bench.model.requests().is_empty());
+}

@@ -1,0 +1,117 @@
+//! Records near a record, records near texts, and vectors of texts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use atlas_domain::{Corpus, Filter, RecordId, RecordKey, TenantScope};
+use atlas_embed::{Priority, Purpose};
+use tokio::time::Instant;
+
+use crate::api::{Legs, RetrievalError, SearchAnswer, SearchRequest};
+use crate::engine::Vectors;
+use crate::retrieval::Shared;
+use crate::search;
+use crate::vector_leg;
+
+/// Time for the vectors of a list of texts.
+const TEXTS_TIME: Duration = Duration::from_secs(20);
+/// Above this many texts nobody waits for each.
+const INTERACTIVE_TEXTS: usize = 8;
+/// What of a record is asked about when its words ask: its title and the begin of its text.
+const QUESTION_CHARS: usize = 1_200;
+
+pub(crate) async fn similar(
+    shared: &Arc<Shared>,
+    scope: &TenantScope,
+    key: &RecordKey,
+    corpus: Corpus,
+    filter: Filter,
+    limit: usize,
+) -> Result<SearchAnswer, RetrievalError> {
+    let began = Instant::now();
+    let tenant = shared.tenant(scope).await?;
+    tenant.opened().await;
+    let space = shared.vectors.as_ref().map(|vectors| vectors.space().clone());
+    let (record, rows) = shared
+        .blocking({
+            let (scope, key) = (scope.clone(), key.clone());
+            move |store| {
+                let record = store.get(&scope, &key)?;
+                let rows = match (&record, space) {
+                    (Some(_), Some(space)) => store.vectors_of(&scope, &key, &space)?,
+                    _ => Vec::new(),
+                };
+                Ok((record, rows))
+            }
+        })
+        .await?;
+    let record = record.ok_or_else(|| RetrievalError::NotFound(key.clone()))?;
+
+    let text: String =
+        record.title.chars().chain(['\n']).chain(record.text.chars()).take(QUESTION_CHARS).collect();
+    let limit = limit.clamp(1, search::LIMIT);
+    let legs = Legs { exact: false, lexical: true, vector: true };
+    // One more: the record itself is the best hit and is left out.
+    let request = SearchRequest { text, corpora: vec![corpus], filter, limit: limit + 1, legs };
+    let query = async {
+        match mean(rows.into_iter().map(|row| row.vector)) {
+            Some(vector) => Ok(Some(vector)),
+            None => search::query_vector(shared, &request.text).await,
+        }
+    };
+    let (keywords, query) = tokio::join!(search::keywords(shared, &tenant, &request), query);
+    let mut answer = search::answer(shared, tenant, request, keywords, query, began).await?;
+    answer.hits.retain(|hit| hit.key != *key);
+    answer.hits.truncate(limit);
+    Ok(answer)
+}
+
+/// The direction of several vectors; `None` when there is none.
+fn mean(vectors: impl Iterator<Item = Vec<f32>>) -> Option<Vec<f32>> {
+    let mut sum = vectors.reduce(|mut sum, vector| {
+        sum.iter_mut().zip(&vector).for_each(|(total, component)| *total += component);
+        sum
+    })?;
+    let length = sum.iter().map(|component| component * component).sum::<f32>().sqrt();
+    // Opposite passages cancel out: then there is no direction.
+    if length < 1e-6 {
+        return None;
+    }
+    sum.iter_mut().for_each(|component| *component /= length);
+    Some(sum)
+}
+
+pub(crate) async fn nearest(
+    shared: &Arc<Shared>,
+    scope: &TenantScope,
+    corpus: Corpus,
+    texts: Vec<String>,
+    filter: &Filter,
+    limit: usize,
+) -> Result<Vec<Vec<(RecordId, f32)>>, RetrievalError> {
+    let tenant = shared.tenant(scope).await?;
+    tenant.opened().await;
+    let n_texts = texts.len();
+    let Some(queries) = embed(shared, texts).await? else { return Ok(vec![Vec::new(); n_texts]) };
+    let (filter, limit) = (filter.clone(), limit.clamp(1, search::LIMIT));
+    let answer = move || {
+        let near = |query: &Vec<f32>| {
+            let found = vector_leg::nearest(&tenant, corpus, query, &filter, limit);
+            found.into_iter().map(|hit| (hit.id, hit.score)).collect()
+        };
+        queries.iter().map(near).collect()
+    };
+    Ok(shared.off_worker(answer).await)
+}
+
+/// Embeds texts as passages: they are compared with texts of their own kind, and one that is
+/// stored later is in the cache by then.
+pub(crate) async fn embed(
+    shared: &Shared,
+    texts: Vec<String>,
+) -> Result<Option<Vec<Vec<f32>>>, RetrievalError> {
+    let Some(vectors): Option<&Vectors> = shared.vectors.as_deref() else { return Ok(None) };
+    let priority = if texts.len() > INTERACTIVE_TEXTS { Priority::Bulk } else { Priority::Interactive };
+    let deadline = Instant::now() + TEXTS_TIME;
+    vectors.embed(texts, Purpose::Passage, priority, deadline).await.map(Some)
+}

@@ -1,0 +1,171 @@
+//! The search path of all tenants: what they share, and how it opens and ends.
+
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use atlas_domain::{Corpus, Filter, RecordId, RecordKey, TenantId, TenantScope};
+use atlas_embed::Embedding;
+use atlas_guard::Guard;
+use atlas_store::{Store, StoreError};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{EmbeddingState, Options, PutReport, RetrievalError, SearchAnswer, SearchRequest, Write};
+use crate::engine::Vectors;
+use crate::tenant::Tenant;
+use crate::{near, search, write};
+
+/// The search path of all tenants. Cheap to share; every function is cancel-safe.
+pub struct Retrieval {
+    shared: Arc<Shared>,
+}
+
+/// What all tenants share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) vectors: Option<Arc<Vectors>>,
+    pub(crate) options: Options,
+    /// Every background task and every blocking call, so that shutdown can wait for them.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    tenants: Mutex<HashMap<TenantId, Arc<OnceCell<Arc<Tenant>>>>>,
+}
+
+impl Shared {
+    /// The open legs of a tenant.
+    pub(crate) async fn tenant(self: &Arc<Self>, scope: &TenantScope) -> Result<Arc<Tenant>, RetrievalError> {
+        if self.stop.is_cancelled() {
+            return Err(RetrievalError::Stopped);
+        }
+        let cell = {
+            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+            tenants.entry(scope.tenant().clone()).or_default().clone()
+        };
+        cell.get_or_try_init(|| Tenant::open(self, scope)).await.cloned()
+    }
+
+    /// Calls the store off the async workers.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, RetrievalError> {
+        let store = self.store.clone();
+        Ok(self.off_worker(move || call(store.as_ref())).await?)
+    }
+
+    /// Runs blocking code off the async workers. Goes on when the caller gives up.
+    pub(crate) async fn off_worker<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> T {
+        let span = tracing::Span::current();
+        match self.tasks.spawn_blocking(move || span.in_scope(call)).await {
+            Ok(value) => value,
+            // Nobody aborts blocking tasks, so it panicked, and the panic belongs to the caller.
+            Err(error) => resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Retrieval {
+    /// Opens the search path. Loads no tenant: each is opened at its first use. Must be called on a tokio runtime.
+    pub fn open(
+        store: Arc<dyn Store>,
+        embedding: Embedding,
+        guard: Arc<Guard>,
+        options: Options,
+    ) -> Arc<Self> {
+        let shared = Shared {
+            store,
+            vectors: Vectors::of(embedding, guard).map(Arc::new),
+            options,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            tenants: Mutex::default(),
+        };
+        Arc::new(Self { shared: Arc::new(shared) })
+    }
+
+    /// Writes a batch: chunk, clear, embed, one commit. When it returns, the batch is on the disk.
+    #[tracing::instrument(name = "retrieval.write", skip_all, fields(tenant = %scope.tenant(), n_writes = writes.len()))]
+    pub async fn write(&self, scope: &TenantScope, writes: Vec<Write>) -> Result<PutReport, RetrievalError> {
+        Box::pin(write::write(&self.shared, scope, writes)).await
+    }
+
+    /// Searches.
+    #[tracing::instrument(name = "retrieval.search", skip_all, fields(tenant = %scope.tenant()))]
+    pub async fn search(
+        &self,
+        scope: &TenantScope,
+        request: SearchRequest,
+    ) -> Result<SearchAnswer, RetrievalError> {
+        Box::pin(search::search(&self.shared, scope, request)).await
+    }
+
+    /// Records of `corpus` that resemble the record `key`; itself left out. Answers by words when it has no vector.
+    #[tracing::instrument(name = "retrieval.similar", skip_all, fields(tenant = %scope.tenant(), %corpus))]
+    pub async fn similar(
+        &self,
+        scope: &TenantScope,
+        key: &RecordKey,
+        corpus: Corpus,
+        filter: Filter,
+        limit: usize,
+    ) -> Result<SearchAnswer, RetrievalError> {
+        Box::pin(near::similar(&self.shared, scope, key, corpus, filter, limit)).await
+    }
+
+    /// For each text the nearest records of a corpus by cosine, best first; empty lists when there is no vector leg.
+    #[tracing::instrument(name = "retrieval.nearest", skip_all, fields(tenant = %scope.tenant(), %corpus))]
+    pub async fn nearest(
+        &self,
+        scope: &TenantScope,
+        corpus: Corpus,
+        texts: Vec<String>,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<Vec<(RecordId, f32)>>, RetrievalError> {
+        Box::pin(near::nearest(&self.shared, scope, corpus, texts, filter, limit)).await
+    }
+
+    /// Unit vectors of texts, for comparing texts that are not stored yet; `None` without a vector leg.
+    pub async fn embed(&self, texts: Vec<String>) -> Result<Option<Vec<Vec<f32>>>, RetrievalError> {
+        near::embed(&self.shared, texts).await
+    }
+
+    /// Reads from the store off the async workers.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, RetrievalError> {
+        self.shared.blocking(read).await
+    }
+
+    /// Resolves when both legs of a tenant cover everything committed before the call.
+    pub async fn settled(&self, scope: &TenantScope) -> Result<(), RetrievalError> {
+        let tenant = self.shared.tenant(scope).await?;
+        tokio::select! {
+            () = self.shared.stop.cancelled() => Err(RetrievalError::Stopped),
+            outcome = tenant.settled() => outcome.map_err(|detail| RetrievalError::Index { detail }),
+        }
+    }
+
+    /// The state of the vector leg.
+    pub fn embedding(&self) -> EmbeddingState {
+        self.shared.vectors.as_ref().map_or(EmbeddingState::KeywordsOnly, |vectors| vectors.state())
+    }
+
+    /// Finishes background work and closes indexes.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.tenants.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Drop for Retrieval {
+    fn drop(&mut self) {
+        // The background tasks hold what is shared; without this they would keep it for ever.
+        self.shared.stop.cancel();
+    }
+}

@@ -1,0 +1,125 @@
+//! Log lines, in the formats that senders speak.
+
+use std::sync::Arc;
+
+use atlas_domain::{Corpus, LogRecord, RecordKey};
+use atlas_features::{Features, Listed, Stored};
+use atlas_retrieval::{Outcome, Retrieval, RetrievalError, Write};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::import::checked;
+use super::list::List;
+use super::target::Target;
+use crate::auth::Tenant;
+use crate::extract::{Id, Json, Params, Whole, media_type, off_worker, require_json, utf8};
+use crate::problem::Problem;
+use crate::wire::{loki, ndjson, otlp};
+
+const JSON_HINT: &str = "this server reads the JSON form only";
+const OTLP_HINT: &str = "set OTEL_EXPORTER_OTLP_PROTOCOL=http/json, or `encoding: json` in the collector's otlphttp \
+                         exporter";
+
+/// Takes lines in: newline-delimited JSON, a JSON array, or plain text.
+pub(crate) async fn ingest(
+    State(features): State<Arc<Features>>,
+    target: Target,
+    mut params: Params,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Result<Response, Problem> {
+    let (service, source, _) = (params.one("service")?, params.one("source")?, params.one("check")?);
+    params.nothing_else("service and source, for lines that name none, and check")?;
+    let read = match media_type(&headers).as_deref() {
+        Some(
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines",
+        ) => ndjson::read_lines,
+        Some("text/plain") => ndjson::read_text,
+        Some("application/json") => ndjson::read_array,
+        None => ndjson::read_any,
+        Some(other) => {
+            let detail = format!("this route does not read {other}");
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+                .field("content-type")
+                .hint("send application/x-ndjson, application/json (an array) or text/plain"));
+        }
+    };
+    let mut lines = off_worker(move || read(utf8(&body)?)).await??;
+    for line in &mut lines {
+        line.service = line.service.take().or_else(|| service.clone());
+        line.source = line.source.take().or_else(|| source.clone());
+    }
+    match target {
+        Target::Check => Ok(checked(lines.len()).into_response()),
+        Target::Write(scope) => Ok(Json(features.logs().ingest(&scope, lines).await?).into_response()),
+    }
+}
+
+/// Loki's push.
+pub(crate) async fn loki(
+    State(features): State<Arc<Features>>,
+    Tenant(scope): Tenant,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Result<StatusCode, Problem> {
+    require_json(&headers, JSON_HINT)?;
+    let lines = off_worker(move || loki::read(utf8(&body)?)).await??;
+    features.logs().ingest(&scope, lines).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// OTLP over HTTP.
+pub(crate) async fn otlp(
+    State(features): State<Arc<Features>>,
+    Tenant(scope): Tenant,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Result<Json<Value>, Problem> {
+    require_json(&headers, OTLP_HINT)?;
+    let exported = off_worker(move || otlp::read(utf8(&body)?)).await??;
+    if !exported.lines.is_empty() {
+        features.logs().ingest(&scope, exported.lines).await?;
+    }
+    Ok(Json(match exported.reason {
+        None => json!({}),
+        // 64-bit numbers are strings in protobuf's JSON.
+        Some(reason) => json!({"partialSuccess": {
+            "rejectedLogRecords": exported.rejected.to_string(),
+            "errorMessage": reason,
+        }}),
+    }))
+}
+
+/// A page of lines.
+pub(crate) async fn list(
+    State(features): State<Arc<Features>>,
+    Tenant(scope): Tenant,
+    List(query): List,
+) -> Result<Json<Listed<LogRecord>>, Problem> {
+    Ok(Json(features.logs().list(&scope, query).await?))
+}
+
+/// One line.
+pub(crate) async fn read(
+    State(features): State<Arc<Features>>,
+    Tenant(scope): Tenant,
+    Id(id): Id,
+) -> Result<Json<Stored<LogRecord>>, Problem> {
+    Ok(Json(features.logs().get(&scope, &id).await?))
+}
+
+/// Removes a line. Its template keeps its count: it says what was seen.
+pub(crate) async fn remove(
+    State(retrieval): State<Arc<Retrieval>>,
+    Tenant(scope): Tenant,
+    Id(id): Id,
+) -> Result<StatusCode, Problem> {
+    let key = RecordKey::new(Corpus::Logs, id);
+    let report = retrieval.write(&scope, vec![Write::Delete(key.clone())]).await?;
+    match report.outcomes.as_slice() {
+        [Outcome::Missing] => Err(RetrievalError::NotFound(key).into()),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
+}

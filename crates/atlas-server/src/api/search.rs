@@ -1,0 +1,135 @@
+//! Search.
+
+use std::sync::Arc;
+
+use atlas_domain::{Corpus, Filter};
+use atlas_retrieval::{Hit, Leg, Legs, Retrieval, SearchAnswer, SearchRequest};
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::list;
+use crate::auth::Tenant;
+use crate::extract::{Json, Params};
+use crate::problem::Problem;
+
+/// Longest query in characters. The embedding model reads the first few hundred words anyway.
+const QUERY_LIMIT: usize = 8_000;
+const DEFAULT_HITS: usize = 10;
+const MOST_HITS: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchBody {
+    query: String,
+    #[serde(default)]
+    corpora: Vec<Corpus>,
+    #[serde(default)]
+    filter: Filter,
+    limit: Option<usize>,
+    legs: Option<Vec<LegName>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum LegName {
+    Exact,
+    Lexical,
+    Vector,
+}
+
+/// What a search found.
+#[derive(Debug, Serialize)]
+pub(crate) struct SearchResult {
+    hits: Vec<Hit>,
+    degraded: Vec<Leg>,
+    took_ms: u64,
+}
+
+impl From<SearchAnswer> for SearchResult {
+    fn from(answer: SearchAnswer) -> Self {
+        let took_ms = u64::try_from(answer.took.as_millis()).unwrap_or(u64::MAX);
+        Self { hits: answer.hits, degraded: answer.degraded, took_ms }
+    }
+}
+
+/// A search with everything it can be asked.
+pub(crate) async fn post(
+    State(retrieval): State<Arc<Retrieval>>,
+    Tenant(scope): Tenant,
+    Json(body): Json<SearchBody>,
+) -> Result<Json<SearchResult>, Problem> {
+    let answer = retrieval.search(&scope, request(body)?).await?;
+    Ok(Json(answer.into()))
+}
+
+/// The same for a browser or curl.
+pub(crate) async fn get(
+    State(retrieval): State<Arc<Retrieval>>,
+    Tenant(scope): Tenant,
+    mut params: Params,
+) -> Result<Json<SearchResult>, Problem> {
+    let mut corpora = Vec::new();
+    for name in params.all("corpus") {
+        corpora.push(Corpus::from_name(&name).ok_or_else(|| unsearchable("corpus", &name))?);
+    }
+    let body = SearchBody {
+        query: params.one("q")?.unwrap_or_default(),
+        corpora,
+        filter: list::filter(&mut params)?,
+        limit: params.parsed("limit", "a whole number")?,
+        legs: None,
+    };
+    params
+        .nothing_else("q, corpus, limit, since, until, service, severity, source, status and label.NAME")?;
+    let answer = retrieval.search(&scope, request(body)?).await?;
+    Ok(Json(answer.into()))
+}
+
+fn request(body: SearchBody) -> Result<SearchRequest, Problem> {
+    let SearchBody { query, mut corpora, filter, limit, legs } = body;
+    let invalid = |field: &str, reason: String| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", format!("{field}: {reason}"))
+            .field(field)
+    };
+    if query.trim().is_empty() {
+        return Err(invalid("query", "it is missing or empty".into()).hint("say what you look for"));
+    }
+    if query.chars().count() > QUERY_LIMIT {
+        return Err(invalid("query", format!("it is longer than {QUERY_LIMIT} characters")));
+    }
+    let limit = limit.unwrap_or(DEFAULT_HITS);
+    if !(1..=MOST_HITS).contains(&limit) {
+        return Err(invalid("limit", format!("{limit} is not between 1 and {MOST_HITS}")));
+    }
+    if let Some(corpus) = corpora.iter().find(|corpus| !Corpus::SEARCHABLE.contains(corpus)) {
+        return Err(unsearchable("corpora", corpus.as_str()));
+    }
+    corpora.sort();
+    corpora.dedup();
+    if corpora.is_empty() {
+        corpora = Corpus::SEARCHABLE.to_vec();
+    }
+    let legs = match legs {
+        None => Legs::HYBRID,
+        Some(names) if names.is_empty() => {
+            return Err(invalid("legs", "none is named".into()).hint("leave it out for all of them"));
+        }
+        Some(names) => Legs {
+            exact: names.contains(&LegName::Exact),
+            lexical: names.contains(&LegName::Lexical),
+            vector: names.contains(&LegName::Vector),
+        },
+    };
+    Ok(SearchRequest { text: query, corpora, filter, limit, legs })
+}
+
+fn unsearchable(field: &str, name: &str) -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid_field",
+        format!("{field}: {name:?} cannot be searched"),
+    )
+    .field(field)
+    .hint(format!("use {}", Corpus::SEARCHABLE.map(Corpus::as_str).join(", ")))
+}

@@ -1,0 +1,72 @@
+//! `eval`: how good search and embeddings are on the user's own data.
+
+use anyhow::Context;
+use atlas_config::Settings;
+use atlas_guard::Guard;
+use atlas_retrieval::Legs;
+use atlas_retrieval::eval::{self, Chunking, EvalSet};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+use super::arguments::{Eval, EvalChunking, EvalLegs, EvalRetrievalArguments, EvalStsArguments};
+use super::{Output, progress};
+use crate::wiring;
+
+/// Runs an evaluation.
+pub(crate) async fn run(arguments: Eval, settings: Settings, output: &mut Output) -> anyhow::Result<()> {
+    match arguments {
+        Eval::Retrieval(arguments) => retrieval(arguments, settings, output).await,
+        Eval::Sts(arguments) => sts(arguments, settings, output).await,
+    }
+}
+
+async fn retrieval(
+    arguments: EvalRetrievalArguments,
+    settings: Settings,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let set = EvalSet::load(&arguments.dir, arguments.queries.as_deref())?;
+    let legs = match arguments.legs {
+        EvalLegs::Lexical => Legs::LEXICAL,
+        EvalLegs::Vector => Legs::VECTOR,
+        EvalLegs::Hybrid => Legs::HYBRID,
+    };
+    let chunking = match arguments.chunking {
+        EvalChunking::Product => Chunking::Product,
+        EvalChunking::None => Chunking::None,
+    };
+    let embedding = match arguments.legs {
+        // The lexical leg alone needs no model, so it does not wait for one.
+        EvalLegs::Lexical => atlas_embed::Embedding::KeywordsOnly,
+        EvalLegs::Vector | EvalLegs::Hybrid => wiring::load_embedding(&settings).await?,
+    };
+    let bar = progress::bar(set.len(), "indexing and asking");
+    let report = eval::evaluate(&set, embedding, Arc::new(Guard::new()), legs, chunking, &|done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    })
+    .await?;
+    bar.finish_and_clear();
+    print(&report, arguments.json, output)
+}
+
+async fn sts(arguments: EvalStsArguments, settings: Settings, output: &mut Output) -> anyhow::Result<()> {
+    let embedding = wiring::load_embedding(&settings).await?;
+    let report = eval::sts(&arguments.file, &embedding, &Guard::new()).await?;
+    print(&report, arguments.json, output)
+}
+
+fn print(report: &impl serde::Serialize, json: bool, output: &mut Output) -> anyhow::Result<()> {
+    if json {
+        return output.json(report);
+    }
+    let fields: Map<String, Value> =
+        serde_json::from_value(serde_json::to_value(report)?).context("a report is an object")?;
+    for (name, value) in fields {
+        match value.as_f64().filter(|_| value.is_f64()) {
+            Some(number) => output.line(&format!("{name:<12} {number:.4}"))?,
+            None => output.line(&format!("{name:<12} {value}"))?,
+        }
+    }
+    Ok(())
+}

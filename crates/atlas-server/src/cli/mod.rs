@@ -1,0 +1,109 @@
+//! The command line: what was typed, dispatched.
+
+mod arguments;
+mod client;
+mod embed;
+mod eval;
+mod import;
+mod progress;
+mod search;
+mod serve;
+mod sources;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use atlas_config::{Environment, LogFormat, SETTINGS, Settings};
+use clap::Parser;
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use arguments::{Arguments, Command, ServeArguments};
+
+/// Standard output, where answers go; everything else goes to standard error.
+struct Output {
+    stdout: io::StdoutLock<'static>,
+}
+
+impl Output {
+    fn line(&mut self, text: &str) -> anyhow::Result<()> {
+        writeln!(self.stdout, "{text}")
+            .and_then(|()| self.stdout.flush())
+            .context("standard output is closed")
+    }
+
+    fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.line(&serde_json::to_string(value)?)
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has seen enough (`| head`) is not an error.
+        Err(error) if error.chain().any(is_broken_pipe) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "atlasai-tp: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let mut output = Output { stdout: io::stdout().lock() };
+    let command = arguments.command.unwrap_or(Command::Serve(ServeArguments::default()));
+    if let Command::Settings = command {
+        return settings_help(&mut output);
+    }
+    let mut settings = Settings::read(&Environment)?;
+    if let Some(data_dir) = arguments.data_dir {
+        settings.override_data_dir(data_dir);
+    }
+    // Commands other than the server stay quiet: their log would drown their answer.
+    let quiet = !matches!(command, Command::Serve(_));
+    log(&settings, quiet)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve(arguments) => serve::run(arguments, settings, &mut output).await,
+            Command::Import(arguments) => import::run(arguments, settings, &mut output).await,
+            Command::Search(arguments) => search::run(arguments, settings, &mut output).await,
+            Command::Embed(_) => embed::run(settings, &mut output).await,
+            Command::Eval(arguments) => eval::run(arguments, settings, &mut output).await,
+            Command::Settings => Ok(()),
+        }
+    });
+    // Blocking work that nobody waits for any more must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn log(settings: &Settings, quiet: bool) -> anyhow::Result<()> {
+    let wanted = if quiet { "warn" } else { settings.log.as_str() };
+    let filter = EnvFilter::try_new(wanted).with_context(|| format!("TP_LOG is no log filter: {wanted}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn settings_help(output: &mut Output) -> anyhow::Result<()> {
+    for setting in SETTINGS {
+        let default = match (setting.secret, setting.default) {
+            (true, _) => " (secret)".to_owned(),
+            (false, "") => String::new(),
+            (false, default) => format!(" [default: {default}]"),
+        };
+        output.line(&format!("{}{default}\n    {}", setting.name, setting.doc))?;
+    }
+    Ok(())
+}
