@@ -10,7 +10,7 @@ fn data_dir() -> tempfile::TempDir {
 }
 
 fn search(server: &Server, query: &str, corpus: &str) -> Value {
-    let body = json!({"query": query, "corpora": [corpus]}).to_string();
+    let body = json!({"query": query, "corpora": [corpus], "refresh": true}).to_string();
     let (status, answer) = server.json("POST", "/api/search", &body);
     assert_eq!(status, 200, "{answer}");
     answer
@@ -167,8 +167,11 @@ fn real_runbooks_and_logs_import_while_searches_run() {
     };
     let imports = [import("runbooks", "runbooks-prometheus-operator"), import("logs", "loghub/HDFS")];
     while !imports.iter().all(std::thread::JoinHandle::is_finished) {
-        search(&server, "alertmanager cluster down", "runbooks");
-        search(&server, "block terminating", "logs");
+        for (query, corpus) in [("alertmanager cluster down", "runbooks"), ("block terminating", "logs")] {
+            let (status, answer) =
+                server.json("GET", &format!("/api/search?q={}&corpus={corpus}", query.replace(' ', "+")), "");
+            assert_eq!(status, 200, "{answer}");
+        }
     }
     for import in imports {
         import.join().expect("the import succeeded");

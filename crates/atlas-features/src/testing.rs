@@ -124,7 +124,7 @@ impl Embedder for Words {
     ) -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
         Box::pin(async move {
             match self.failing.load(Ordering::SeqCst) {
-                true => Err(EmbedError::Busy),
+                true => Err(EmbedError::Failed { source: "the test said so".into() }),
                 false => Ok(texts.value().iter().map(|text| bag(text)).collect()),
             }
         })

@@ -23,6 +23,8 @@ mod structured;
 #[cfg(test)]
 mod tests;
 
+// What a feature needs to ask: it knows this path, not the contract behind it.
+pub use atlas_llm::{ChatRequest, JsonSchema, Message, Role, Usage};
 pub use breaker::BreakerState;
 pub use error::InferenceError;
 pub use inference::{AiState, Inference};

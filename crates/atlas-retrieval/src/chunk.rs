@@ -5,6 +5,9 @@
 //! a section that is longer than the embedding model reads is cut between blocks, then inside a
 //! block at lines, sentences, words. A code block is never cut: half a command is worse than one
 //! that the model reads only the beginning of.
+//!
+//! Short sections are not merged with their neighbours: on alert-to-runbook that cost the vector
+//! leg 0.025 of nDCG@10 (0.891 to 0.867) and the anchors their precision.
 
 use std::ops::Range;
 
@@ -24,10 +27,6 @@ pub(crate) struct Piece {
     pub(crate) text: String,
 }
 
-/// Sections with fewer tokens than this are merged with a neighbour of the same parent. Runbooks
-/// are full of one-line sections; on its own such a line is compared without its context.
-const TINY_TOKENS: usize = 32;
-
 /// The tokens of a passage with its heading: what the model reads, and not more than 256, beyond
 /// which the mean over the tokens says less and less about any of them.
 pub(crate) fn budget(counter: &dyn TokenCounter) -> usize {
@@ -43,65 +42,24 @@ pub(crate) fn embedded_text(heading: &str, text: &str) -> String {
 /// Cuts a document into passages of at most `budget` tokens, headings included.
 pub(crate) fn split(title: &str, markdown: &str, counter: &dyn TokenCounter, budget: usize) -> Vec<Piece> {
     let outline = outline::of(title, markdown);
-    let mut drafts: Vec<Draft> = Vec::new();
+    let mut pieces = Vec::new();
     for section in &outline.sections {
-        let room = room(&section.path, counter, budget);
-        let n_tokens = counter.count_tokens(&markdown[section.range()]);
-        if n_tokens <= room {
-            drafts.push(Draft::whole(section, n_tokens));
+        let heading = section.path.join(" > ");
+        let room = room(&heading, counter, budget);
+        let parts = if counter.count_tokens(&markdown[section.range()]) <= room {
+            vec![section.range()]
         } else {
-            let parts = cut::parts(markdown, section, &outline.uncut, counter, room);
-            drafts.extend(parts.into_iter().map(|range| Draft::part(section, range)));
-        }
+            cut::parts(markdown, section, &outline.uncut, counter, room)
+        };
+        let texts = parts.into_iter().map(|part| trim(markdown, part)).filter(|text| !text.is_empty());
+        pieces.extend(texts.map(|text| Piece { heading: heading.clone(), text: text.to_owned() }));
     }
-    merge_tiny(drafts, counter, budget)
-        .into_iter()
-        .map(|draft| Piece { heading: draft.path.join(" > "), text: trim(markdown, draft.range).to_owned() })
-        .filter(|piece| !piece.text.is_empty())
-        .collect()
-}
-
-/// A passage in the making.
-struct Draft {
-    range: Range<usize>,
-    path: Vec<String>,
-    parent: Vec<String>,
-    /// The tokens of a whole section; a part of a section is never merged.
-    n_tokens: Option<usize>,
-}
-
-impl Draft {
-    fn whole(section: &outline::Section, n_tokens: usize) -> Self {
-        Self { n_tokens: Some(n_tokens), ..Self::part(section, section.range()) }
-    }
-
-    fn part(section: &outline::Section, range: Range<usize>) -> Self {
-        Self { range, path: section.path.clone(), parent: section.parent().to_vec(), n_tokens: None }
-    }
-}
-
-fn merge_tiny(drafts: Vec<Draft>, counter: &dyn TokenCounter, budget: usize) -> Vec<Draft> {
-    let mut merged: Vec<Draft> = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        if let Some(last) = merged.last_mut()
-            && let (Some(before), Some(after)) = (last.n_tokens, draft.n_tokens)
-            && last.parent == draft.parent
-            && (before < TINY_TOKENS || after < TINY_TOKENS)
-            && before + after <= room(&last.parent, counter, budget)
-        {
-            last.range.end = draft.range.end;
-            last.path.clone_from(&last.parent);
-            last.n_tokens = Some(before + after);
-        } else {
-            merged.push(draft);
-        }
-    }
-    merged
+    pieces
 }
 
 /// The tokens left for the text under a heading path; at least half, however long the path.
-fn room(path: &[String], counter: &dyn TokenCounter, budget: usize) -> usize {
-    budget.saturating_sub(counter.count_tokens(&path.join(" > "))).max(budget / 2).max(1)
+fn room(heading: &str, counter: &dyn TokenCounter, budget: usize) -> usize {
+    budget.saturating_sub(counter.count_tokens(heading)).max(budget / 2).max(1)
 }
 
 /// Without blank lines around it; the indentation of a whole first line stays.

@@ -10,7 +10,7 @@ use atlas_embed::{EmbedError, Embedder, Embedding, Priority, Purpose, TokenCount
 use atlas_guard::Cleared;
 use futures_util::future::BoxFuture;
 
-/// Enough that two words of a test never fall together.
+/// Enough that the words of these tests do not fall together.
 const DIMENSION: usize = 2_048;
 
 pub(crate) struct Words {
@@ -57,8 +57,8 @@ impl Words {
         let mut vector = vec![0.0; DIMENSION];
         for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
             let hash = TextHash::of(&word.to_lowercase()).0;
-            vector[usize::from(u16::from_le_bytes([hash[0], hash[1]])) % DIMENSION] += 1.0;
-            vector[usize::from(u16::from_le_bytes([hash[2], hash[3]])) % DIMENSION] += 0.5;
+            vector[usize::from(u16::from_le_bytes([hash[8], hash[9]])) % DIMENSION] += 1.0;
+            vector[usize::from(u16::from_le_bytes([hash[10], hash[11]])) % DIMENSION] += 0.5;
         }
         let length = vector.iter().map(|c: &f32| c * c).sum::<f32>().sqrt();
         match length > 0.0 {

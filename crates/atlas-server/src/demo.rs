@@ -90,6 +90,8 @@ pub async fn load(app: &App) -> Result<(), DemoError> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     app.features.incidents().import(&scope, drafts).await?;
+    // Whoever asked for the demo searches next.
+    app.retrieval.settled(&scope).await.map_err(FeatureError::from)?;
     Ok(())
 }
 

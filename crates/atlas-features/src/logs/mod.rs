@@ -13,6 +13,8 @@ mod surges;
 mod time;
 
 #[cfg(test)]
+mod loghub;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use atlas_inference::{Answered, Feature, Inference, Job, OnText};
-use atlas_llm::{ChatRequest, JsonSchema};
+use atlas_inference::{ChatRequest, JsonSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atlas_domain::{Incident, RecordId, TenantScope};
+use atlas_inference::Usage;
 use atlas_inference::{Inference, ServedBy};
-use atlas_llm::Usage;
 use atlas_retrieval::{Leg, Retrieval};
 use serde::Serialize;
 

@@ -5,7 +5,7 @@
 //! occurs in no item, so that no text can end its own fence.
 
 use atlas_domain::Incident;
-use atlas_llm::{ChatRequest, Message, Role};
+use atlas_inference::{ChatRequest, Message, Role};
 
 use super::answer;
 use super::pack::Pack;

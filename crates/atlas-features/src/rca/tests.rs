@@ -169,7 +169,7 @@ fn the_prompt_fences_what_strangers_wrote() {
 
 #[test]
 fn every_request_has_its_own_marker() {
-    let text = |chat: atlas_llm::ChatRequest| chat.messages[1].text.clone();
+    let text = |chat: atlas_inference::ChatRequest| chat.messages[1].text.clone();
     let pack = Pack::default();
     let one = text(prompt::chat(&incident("x"), &pack));
     assert_ne!(one, text(prompt::chat(&incident("x"), &pack)));

@@ -28,11 +28,6 @@ impl Section {
         self.blocks[0].range.start..self.blocks[self.blocks.len() - 1].range.end
     }
 
-    /// The path without the last heading; the title alone is its own parent.
-    pub(super) fn parent(&self) -> &[String] {
-        &self.path[..(self.path.len() - 1).max(1)]
-    }
-
     fn is_bare(&self) -> bool {
         self.blocks.iter().all(|block| matches!(block.kind, Kind::Heading { .. }))
     }

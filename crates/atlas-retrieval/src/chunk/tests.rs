@@ -27,9 +27,8 @@ fn check(title: &str, markdown: &str, budget: usize, expect: &[(&str, &str)]) {
     assert_eq!(found, expect);
 }
 
-/// More words than [`TINY_TOKENS`], so that nothing is merged.
 fn words(first: &str) -> String {
-    format!("{first} {}", "word ".repeat(TINY_TOKENS)).trim_end().to_owned()
+    format!("{first} {}", "word ".repeat(20)).trim_end().to_owned()
 }
 
 #[test]
@@ -52,19 +51,16 @@ fn the_title_repeated_as_first_heading_is_not_in_the_path_twice() {
 }
 
 #[test]
-fn tiny_sections_of_one_parent_share_a_passage() {
+fn short_sections_keep_their_own_anchors() {
     let markdown = "# T\n\n## Meaning\n\nIt is down.\n\n## Impact\n\nNobody can pay.\n";
-    check("T", markdown, 60, &[("T", markdown.trim_end())]);
-}
-
-#[test]
-fn tiny_sections_that_do_not_fit_together_stay_apart() {
-    let markdown = "## A\n\none two three four\n\n## B\n\nfive six seven eight\n";
     check(
         "T",
         markdown,
-        9,
-        &[("T > A", "## A\n\none two three four"), ("T > B", "## B\n\nfive six seven eight")],
+        60,
+        &[
+            ("T > Meaning", "# T\n\n## Meaning\n\nIt is down."),
+            ("T > Impact", "## Impact\n\nNobody can pay."),
+        ],
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlas_domain::{Corpus, Filter};
+use atlas_domain::{Corpus, Filter, TenantScope};
 use atlas_retrieval::{Hit, Leg, Legs, Retrieval, SearchAnswer, SearchRequest};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -28,6 +28,10 @@ pub(crate) struct SearchBody {
     filter: Filter,
     limit: Option<usize>,
     legs: Option<Vec<LegName>>,
+    /// Wait until everything that was acknowledged before can be found. Without it a search sees
+    /// a write at most 250 ms after its acknowledgement.
+    #[serde(default)]
+    refresh: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -59,8 +63,7 @@ pub(crate) async fn post(
     Tenant(scope): Tenant,
     Json(body): Json<SearchBody>,
 ) -> Result<Json<SearchResult>, Problem> {
-    let answer = retrieval.search(&scope, request(body)?).await?;
-    Ok(Json(answer.into()))
+    answer(&retrieval, &scope, body).await
 }
 
 /// The same for a browser or curl.
@@ -79,15 +82,29 @@ pub(crate) async fn get(
         filter: list::filter(&mut params)?,
         limit: params.parsed("limit", "a whole number")?,
         legs: None,
+        refresh: params.parsed("refresh", "true or false")?.unwrap_or(false),
     };
-    params
-        .nothing_else("q, corpus, limit, since, until, service, severity, source, status and label.NAME")?;
-    let answer = retrieval.search(&scope, request(body)?).await?;
-    Ok(Json(answer.into()))
+    params.nothing_else(
+        "q, corpus, limit, refresh, since, until, service, severity, source, status and label.NAME",
+    )?;
+    answer(&retrieval, &scope, body).await
+}
+
+async fn answer(
+    retrieval: &Retrieval,
+    scope: &TenantScope,
+    body: SearchBody,
+) -> Result<Json<SearchResult>, Problem> {
+    let refresh = body.refresh;
+    let request = request(body)?;
+    if refresh {
+        retrieval.settled(scope).await?;
+    }
+    Ok(Json(retrieval.search(scope, request).await?.into()))
 }
 
 fn request(body: SearchBody) -> Result<SearchRequest, Problem> {
-    let SearchBody { query, mut corpora, filter, limit, legs } = body;
+    let SearchBody { query, mut corpora, filter, limit, legs, refresh: _ } = body;
     let invalid = |field: &str, reason: String| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", format!("{field}: {reason}"))
             .field(field)

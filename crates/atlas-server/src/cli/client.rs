@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use atlas_config::{ExposeSecret, SecretString, Settings};
 use atlas_domain::TenantId;
 use atlas_http::{Call, Credential, EgressPolicy, Ledger, Limits, Origin, Outbound};
@@ -122,18 +122,25 @@ impl Client {
 
 const ANSWER_LIMIT_BYTES: usize = 64 << 20;
 
+/// What the API refused, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}{}", hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
+pub(crate) struct Refused {
+    detail: String,
+    hint: Option<String>,
+    /// The field it is about, as a path such as `items[3].title`.
+    pub(crate) field: Option<String>,
+}
+
 fn read_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
     let answer: Value =
         if body.is_empty() { Value::Null } else { serde_json::from_slice(body).unwrap_or_default() };
     if status.is_success() {
         return Ok(answer);
     }
-    let part = |name: &str| answer[name].as_str().filter(|text| !text.is_empty());
-    let detail = part("detail").or(part("title")).unwrap_or("no further detail");
-    match part("hint") {
-        Some(hint) => bail!("{detail} ({hint})"),
-        None => bail!("{detail} (HTTP {})", status.as_u16()),
-    }
+    let part = |name: &str| answer[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let detail = part("detail").or(part("title")).unwrap_or_else(|| format!("HTTP {}", status.as_u16()));
+    Err(Refused { detail, hint: part("hint"), field: part("field") }.into())
 }
 
 #[cfg(test)]
@@ -150,6 +157,6 @@ mod tests {
     #[test]
     fn a_failure_without_a_document_still_says_its_status() {
         let error = read_answer(StatusCode::BAD_GATEWAY, b"<html>").expect_err("a failure");
-        assert_eq!(error.to_string(), "no further detail (HTTP 502)");
+        assert_eq!(error.to_string(), "HTTP 502");
     }
 }

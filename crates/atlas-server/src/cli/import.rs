@@ -5,15 +5,21 @@ use atlas_config::Settings;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{ImportArguments, ImportKind};
-use super::client::Client;
+use super::client::{Client, Refused};
 use super::sources::{self, SourceFile};
 use super::{Output, progress};
 
-/// One request: where it goes, what is in it, and how many items that is.
+/// One thing to import and where it stands: a file, or a file and a line.
+struct Item {
+    place: String,
+    value: Value,
+}
+
+/// One request: where it goes, what is in it, and where its items stand.
 struct Slice {
     path: &'static str,
     body: Value,
-    items: usize,
+    places: Vec<String>,
 }
 
 /// Runs the import.
@@ -24,7 +30,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let files = sources::read(arguments.kind, &arguments.path)?;
     let slices = plan(&arguments, &files)?;
-    let items: usize = slices.iter().map(|slice| slice.items).sum();
+    let items: usize = slices.iter().map(|slice| slice.places.len()).sum();
 
     let client = Client::open(settings).await?;
     let outcome = send(&client, &arguments, &slices, items).await;
@@ -48,7 +54,8 @@ async fn send(
     let tenant = &arguments.tenant;
     // Every slice is checked before the tenant is made and the first one is written.
     for slice in slices {
-        client.post(&format!("{}?check=true", slice.path), tenant, &slice.body).await?;
+        let checked = client.post(&format!("{}?check=true", slice.path), tenant, &slice.body).await;
+        checked.map_err(|error| at_its_place(error, &slice.places))?;
     }
     client
         .post("/api/tenants", tenant, &json!({"id": tenant}))
@@ -64,86 +71,110 @@ async fn send(
                 *total = json!(total.as_u64().unwrap_or(0) + count);
             }
         }
-        bar.inc(slice.items as u64);
+        bar.inc(slice.places.len() as u64);
     }
     bar.finish_and_clear();
     Ok(totals)
 }
 
-fn plan(arguments: &ImportArguments, files: &[SourceFile]) -> anyhow::Result<Vec<Slice>> {
-    match arguments.kind {
-        ImportKind::Runbooks => {
-            let items = files.iter().map(|file| json!({"id": file.name, "markdown": file.text})).collect();
-            Ok(slices("/api/import/runbooks", items, 25, |items| json!({"items": items})))
-        }
-        ImportKind::Incidents => {
-            let mut items = Vec::new();
-            for file in files {
-                items.extend(json_lines(file)?);
-            }
-            Ok(slices("/api/import/incidents", items, 100, |items| json!({"items": items})))
-        }
-        ImportKind::Alerts => {
-            let mut alerts = Vec::new();
-            for file in files {
-                alerts.extend(alerts_of(file)?);
-            }
-            let webhook = |alerts: Vec<Value>| json!({"version": "4", "status": "firing", "alerts": alerts});
-            Ok(slices("/api/alerts/webhook", alerts, 200, webhook))
-        }
-        ImportKind::Logs => {
-            let mut lines = Vec::new();
-            for file in files {
-                let structured = [".jsonl", ".ndjson"].iter().any(|ending| file.name.ends_with(ending));
-                let own = if structured { json_lines(file)? } else { plain_lines(file) };
-                lines.extend(
-                    own.into_iter().map(|line| with_origin(line, file, arguments.service.as_deref())),
-                );
-            }
-            Ok(slices("/api/logs", lines, 2_000, Value::Array))
-        }
+/// The API speaks of `items[3]`; the user's files have names and lines.
+fn at_its_place(error: anyhow::Error, places: &[String]) -> anyhow::Error {
+    let field = error.downcast_ref::<Refused>().and_then(|refused| refused.field.as_deref());
+    let position = field.and_then(|field| {
+        let digits =
+            field.split_once(|c: char| c.is_ascii_digit()).map(|(before, _)| &field[before.len()..])?;
+        let digits = digits.split(|c: char| !c.is_ascii_digit()).next()?;
+        // Log lines are counted from 1, as editors do; items of a list from 0, as JSON paths do.
+        digits.parse::<usize>().ok()?.checked_sub(usize::from(field.starts_with("line")))
+    });
+    match position.and_then(|position| places.get(position)) {
+        Some(place) => error.context(format!("{place}; nothing was imported")),
+        None => error.context("nothing was imported"),
     }
+}
+
+fn plan(arguments: &ImportArguments, files: &[SourceFile]) -> anyhow::Result<Vec<Slice>> {
+    let mut items = Vec::new();
+    for file in files {
+        items.extend(match arguments.kind {
+            ImportKind::Runbooks => {
+                vec![Item {
+                    place: file.name.clone(),
+                    value: json!({"id": file.name, "markdown": file.text}),
+                }]
+            }
+            ImportKind::Incidents => json_lines(file)?,
+            ImportKind::Alerts => alerts_of(file)?,
+            ImportKind::Logs => log_lines(file, arguments.service.as_deref())?,
+        });
+    }
+    Ok(match arguments.kind {
+        ImportKind::Runbooks => slices("/api/import/runbooks", items, 25, |items| json!({"items": items})),
+        ImportKind::Incidents => slices("/api/import/incidents", items, 100, |items| json!({"items": items})),
+        ImportKind::Alerts => slices(
+            "/api/alerts/webhook",
+            items,
+            200,
+            |alerts| json!({"version": "4", "status": "firing", "alerts": alerts}),
+        ),
+        ImportKind::Logs => slices("/api/logs", items, 2_000, Value::Array),
+    })
 }
 
 /// Cuts items into requests of at most `most` items and about 8 MiB.
 fn slices(
     path: &'static str,
-    items: Vec<Value>,
+    items: Vec<Item>,
     most: usize,
     body: impl Fn(Vec<Value>) -> Value,
 ) -> Vec<Slice> {
     const SLICE_BYTES: usize = 8 << 20;
-    let mut cut = Vec::new();
-    let mut current = Vec::new();
+    let mut cut: Vec<(Vec<Value>, Vec<String>)> = Vec::new();
     let mut bytes = 0;
-    for item in items {
-        let size = item.to_string().len();
-        if !current.is_empty() && (current.len() == most || bytes + size > SLICE_BYTES) {
-            cut.push(std::mem::take(&mut current));
-            bytes = 0;
-        }
+    for Item { place, value } in items {
+        let size = value.to_string().len();
         bytes += size;
-        current.push(item);
+        match cut.last_mut() {
+            Some((values, places)) if values.len() < most && bytes <= SLICE_BYTES => {
+                values.push(value);
+                places.push(place);
+            }
+            _ => {
+                cut.push((vec![value], vec![place]));
+                bytes = size;
+            }
+        }
     }
-    if !current.is_empty() {
-        cut.push(current);
-    }
-    cut.into_iter().map(|items| Slice { path, items: items.len(), body: body(items) }).collect()
+    cut.into_iter().map(|(values, places)| Slice { path, places, body: body(values) }).collect()
 }
 
-fn json_lines(file: &SourceFile) -> anyhow::Result<Vec<Value>> {
+fn json_lines(file: &SourceFile) -> anyhow::Result<Vec<Item>> {
     let mut items = Vec::new();
     for (number, line) in file.text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let item = serde_json::from_str(line)
-            .with_context(|| format!("{}, line {}: not JSON; nothing was imported", file.name, number + 1))?;
-        items.push(item);
+        let place = format!("{}, line {}", file.name, number + 1);
+        let value =
+            serde_json::from_str(line).with_context(|| format!("{place}: not JSON; nothing was imported"))?;
+        items.push(Item { place, value });
     }
     ensure!(!items.is_empty(), "{} has no lines", file.name);
     Ok(items)
 }
 
-fn plain_lines(file: &SourceFile) -> Vec<Value> {
-    file.text.lines().filter(|line| !line.trim().is_empty()).map(|line| json!({"message": line})).collect()
+fn log_lines(file: &SourceFile, service: Option<&str>) -> anyhow::Result<Vec<Item>> {
+    let structured = [".jsonl", ".ndjson"].iter().any(|ending| file.name.ends_with(ending));
+    let lines = if structured {
+        json_lines(file)?
+    } else {
+        let lines = file.text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        lines
+            .map(|(number, line)| Item {
+                place: format!("{}, line {}", file.name, number + 1),
+                value: json!({"message": line}),
+            })
+            .collect()
+    };
+    let with_origin = |line: Item| Item { value: with_origin(line.value, file, service), ..line };
+    Ok(lines.into_iter().map(with_origin).collect())
 }
 
 /// Says which file a line came from, and which service, unless the line says so itself.
@@ -161,23 +192,25 @@ fn with_origin(line: Value, file: &SourceFile, service: Option<&str>) -> Value {
     Value::Object(line)
 }
 
-fn alerts_of(file: &SourceFile) -> anyhow::Result<Vec<Value>> {
+fn alerts_of(file: &SourceFile) -> anyhow::Result<Vec<Item>> {
     if !file.name.ends_with(".json") {
         return json_lines(file);
     }
     let body: Value = serde_json::from_str(&file.text)
         .with_context(|| format!("{}: not JSON; nothing was imported", file.name))?;
-    match body {
-        Value::Array(alerts) => Ok(alerts),
+    let alerts = match body {
+        Value::Array(alerts) => alerts,
         Value::Object(mut webhook) => match webhook.remove("alerts") {
-            Some(Value::Array(alerts)) => Ok(alerts),
+            Some(Value::Array(alerts)) => alerts,
             _ => bail!("{}: an Alertmanager webhook has a list `alerts`; nothing was imported", file.name),
         },
         _ => bail!(
             "{}: expected an Alertmanager webhook or a list of its alerts; nothing was imported",
             file.name
         ),
-    }
+    };
+    let place = |position: usize| format!("{}, alert {}", file.name, position + 1);
+    Ok(alerts.into_iter().enumerate().map(|(at, value)| Item { place: place(at), value }).collect())
 }
 
 #[cfg(test)]
@@ -188,22 +221,44 @@ mod tests {
         SourceFile { name: name.into(), text: text.into() }
     }
 
+    fn items(values: impl IntoIterator<Item = Value>) -> Vec<Item> {
+        values
+            .into_iter()
+            .enumerate()
+            .map(|(at, value)| Item { place: format!("place {at}"), value })
+            .collect()
+    }
+
     #[test]
     fn items_are_cut_into_requests_and_none_is_lost() {
-        let items: Vec<Value> = (0..55).map(|n| json!(n)).collect();
-        let cut = slices("/x", items, 25, Value::Array);
-        assert_eq!(cut.iter().map(|slice| slice.items).collect::<Vec<_>>(), [25, 25, 5]);
+        let cut = slices("/x", items((0..55).map(|n| json!(n))), 25, Value::Array);
+        assert_eq!(cut.iter().map(|slice| slice.places.len()).collect::<Vec<_>>(), [25, 25, 5]);
+        assert_eq!(cut[2].body, json!([50, 51, 52, 53, 54]));
+        assert_eq!(cut[2].places[4], "place 54");
     }
 
     #[test]
     fn a_large_item_travels_alone() {
-        let items = vec![json!("x".repeat(9 << 20)), json!("y")];
-        assert_eq!(slices("/x", items, 25, Value::Array).len(), 2);
+        let cut = slices("/x", items([json!("x".repeat(9 << 20)), json!("y"), json!("z")]), 25, Value::Array);
+        assert_eq!(cut.iter().map(|slice| slice.places.len()).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_refused_field_is_shown_where_it_stands_in_the_users_file() {
+        let places = ["a.jsonl, line 1".to_owned(), "a.jsonl, line 3".to_owned()];
+        let refused =
+            |field: &str| Refused { detail: "is wrong".into(), hint: None, field: Some(field.into()) };
+        for (field, place) in [("items[1].title", "a.jsonl, line 3"), ("line 1", "a.jsonl, line 1")] {
+            let error = format!("{:#}", at_its_place(refused(field).into(), &places));
+            assert_eq!(error, format!("{place}; nothing was imported: is wrong"));
+        }
+        let error = format!("{:#}", at_its_place(refused("version").into(), &places));
+        assert_eq!(error, "nothing was imported: is wrong");
     }
 
     #[test]
     fn a_broken_line_is_named_with_its_file() {
-        let error = json_lines(&file("a.jsonl", "{}\n{")).expect_err("refused").to_string();
+        let error = json_lines(&file("a.jsonl", "{}\n{")).map(|_| ()).expect_err("refused").to_string();
         assert_eq!(error, "a.jsonl, line 2: not JSON; nothing was imported");
     }
 
@@ -218,7 +273,8 @@ mod tests {
     fn a_webhook_body_and_a_list_are_the_same_alerts() {
         let alert = json!({"labels": {"alertname": "A"}});
         for text in [json!([alert]).to_string(), json!({"version": "4", "alerts": [alert]}).to_string()] {
-            assert_eq!(alerts_of(&file("a.json", &text)).expect("read"), std::slice::from_ref(&alert));
+            let alerts = alerts_of(&file("a.json", &text)).expect("read");
+            assert_eq!(alerts.iter().map(|item| &item.value).collect::<Vec<_>>(), [&alert]);
         }
     }
 }

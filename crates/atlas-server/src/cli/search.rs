@@ -18,7 +18,8 @@ pub(crate) async fn run(
         [] => Corpus::SEARCHABLE.map(Corpus::as_str).to_vec(),
         chosen => chosen.iter().map(|corpus| corpus.as_str()).collect(),
     };
-    let request = json!({"query": arguments.text, "corpora": corpora, "limit": arguments.limit});
+    let request =
+        json!({"query": arguments.text, "corpora": corpora, "limit": arguments.limit, "refresh": true});
     let client = Client::open(settings).await?;
     let answer = client.post("/api/search", &arguments.tenant, &request).await;
     client.close().await;
