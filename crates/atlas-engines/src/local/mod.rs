@@ -93,9 +93,7 @@ impl LocalEmbedder {
 
         // One product runs on the thread that asks for it; without this `gemm` hands large ones to
         // rayon's pool, and the workers wait for each other. It is the process's only user.
-        if std::env::var("ATLAS_RAYON").is_err() {
-            gemm::set_threading_threshold(usize::MAX);
-        }
+        gemm::set_threading_threshold(usize::MAX);
         let tokens = Arc::new(tokens);
         let sentences = Sentences { bert, tokens: tokens.clone(), pooling: files.pooling };
         let threads = options
@@ -123,7 +121,7 @@ impl LocalEmbedder {
 fn limits(threads: usize) -> Limits {
     Limits {
         threads,
-        batch_tokens: std::env::var("ATLAS_BT").ok().and_then(|v| v.parse().ok()).unwrap_or(256),
+        batch_tokens: 256,
         interactive_texts: 256,
         window_texts: 64,
         // Two windows per thread keep every thread busy while the caller reads the next texts.
