@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::Server;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A peer that is stopped when the test ends, also by a panic.
 struct Peer {
@@ -83,18 +83,13 @@ fn a_model_that_writes_nonsense_gets_no_unchecked_claim_through() {
     let server = Server::start(data.path(), &settings("http://127.0.0.1:14020/v1", "tiny"), &["--demo"]);
     let ask = json!({"incident_id": open_demo_incident(&server)}).to_string();
     let (status, answer) = server.json("POST", "/api/ai/rca", &ask);
-    // The peer's model is random: either its JSON survived validation, or the answer says that it
-    // could not be used. What it may never be is a claim with a citation nobody offered.
+    // The peer's model is random, and its grammar is ours: JSON of the right shape with nothing
+    // true in it. An answer, or one that says it could not be used, but no claim that nobody checked.
     if status == 200 {
-        let offered: Vec<&Value> =
-            answer["evidence"].as_array().expect("evidence").iter().map(|evidence| &evidence["id"]).collect();
-        for hypothesis in answer["hypotheses"].as_array().expect("hypotheses") {
-            for citation in hypothesis["citations"].as_array().expect("citations") {
-                assert!(offered.contains(&&citation["evidence_id"]), "{answer}");
-            }
-        }
+        assert_eq!(answer["verdict"], "inconclusive", "{answer}");
+        assert_eq!(answer["hypotheses"], json!([]), "{answer}");
     } else {
-        assert!(answer["code"].is_string(), "{status}: {answer}");
+        assert_eq!((status, &answer["code"]), (502, &json!("ai_answer_unusable")), "{answer}");
     }
 }
 

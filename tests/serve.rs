@@ -121,7 +121,9 @@ fn bad_input_is_answered_with_the_field_and_the_fix_and_writes_nothing() {
     let bearer = format!("Bearer {}", common::TOKEN);
     let auth = ("authorization", bearer.as_str());
     let huge = "x".repeat(50 << 20);
-    let cases: &[(&str, &[(&str, &str)], &str, u16, &str)] = &[
+    // What is wrong, the headers, the body, and the status and word of the answer.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+    let cases: &[Case<'_>] = &[
         ("malformed JSON", &[auth, json_type], "{\"title\": ", 400, "EOF"),
         ("an unknown field", &[auth, json_type], r#"{"title":"a","colour":"red"}"#, 422, "colour"),
         ("a missing field", &[auth, json_type], r#"{"description":"a"}"#, 422, "title"),

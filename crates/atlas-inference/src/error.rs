@@ -56,6 +56,11 @@ impl InferenceError {
         }
     }
 
+    /// Whether a shorter prompt may be answered.
+    pub fn wants_shorter_prompt(&self) -> bool {
+        matches!(self, Self::Refused { source: LlmError::PromptTooLong { .. } })
+    }
+
     /// A stable word for problem bodies, metrics and tests.
     pub fn code(&self) -> &'static str {
         match self {

@@ -120,6 +120,9 @@ fn as_millis<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::
     serializer.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Below this an analysis has no evidence worth the name; the model's context is too small.
+const LEAST_EVIDENCE_TOKENS: usize = 700;
+
 /// Root cause analysis for all tenants.
 pub struct Rca {
     retrieval: Arc<Retrieval>,
@@ -141,13 +144,26 @@ impl Rca {
         let begun = Instant::now();
         let incident = records::get::<Incident>(&self.retrieval, scope, &request.incident_id).await?.item;
         let found = evidence::gather(&self.retrieval, scope, &incident).await?;
-        let pack = pack::pack(found.candidates, request.evidence_tokens);
-        progress(pack.progress());
 
-        let chat = prompt::chat(&incident, &pack);
-        progress(RcaProgress::Asking);
-        let left = request.deadline.saturating_sub(begun.elapsed());
-        let (claimed, answered) = answer::ask(&self.inference, chat, &pack.evidence, left, &progress).await?;
+        // What a model's context really holds is known when it refuses: small models of one's own
+        // are asked again with half of the evidence, the most telling half.
+        let mut budget = request.evidence_tokens;
+        let (pack, claimed, answered) = loop {
+            let pack = pack::pack(found.candidates.clone(), budget);
+            progress(pack.progress());
+            let chat = prompt::chat(&incident, &pack);
+            progress(RcaProgress::Asking);
+            let left = request.deadline.saturating_sub(begun.elapsed());
+            match answer::ask(&self.inference, chat, &pack.evidence, left, &progress).await {
+                Ok((claimed, answered)) => break (pack, claimed, answered),
+                Err(FeatureError::Inference(error))
+                    if error.wants_shorter_prompt() && budget / 2 >= LEAST_EVIDENCE_TOKENS =>
+                {
+                    budget /= 2;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         progress(RcaProgress::Validating);
         let checked = quotes::check(claimed, &pack.evidence);
         if checked.dropped_citations > 0 {

@@ -95,6 +95,21 @@ async fn no_json_twice_is_an_unusable_answer() {
 }
 
 #[tokio::test]
+async fn a_context_that_is_too_small_is_asked_again_with_less_evidence() {
+    let too_long = || Turn::refuses(LlmError::PromptTooLong { detail: "4096 tokens".into() });
+    let good = answer(json!([cite("A1", TRUE_QUOTE)]));
+    let bench = Bench::scripted([too_long(), Turn::says([good.as_str()])]);
+    explain(&bench).await.expect("an answer");
+    let asked = bench.model.requests();
+    assert!(asked[1].messages[1].text.len() <= asked[0].messages[1].text.len());
+
+    let bench = Bench::scripted([too_long(), too_long(), too_long(), too_long()]);
+    let error = explain(&bench).await.expect_err("no budget is small enough");
+    assert_eq!(error.code(), "prompt_too_long");
+    assert_eq!(bench.model.requests().len(), 4, "6000, 3000, 1500 and 750 tokens");
+}
+
+#[tokio::test]
 async fn a_refused_key_is_the_inference_paths_error() {
     let bench = Bench::scripted([Turn::refuses(LlmError::Credentials { detail: "no".into() })]);
     let error = explain(&bench).await.expect_err("refused");

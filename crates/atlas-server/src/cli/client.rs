@@ -126,8 +126,8 @@ const ANSWER_LIMIT_BYTES: usize = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}{}", hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
 pub(crate) struct Refused {
-    detail: String,
-    hint: Option<String>,
+    pub(crate) detail: String,
+    pub(crate) hint: Option<String>,
     /// The field it is about, as a path such as `items[3].title`.
     pub(crate) field: Option<String>,
 }
