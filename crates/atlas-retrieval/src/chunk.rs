@@ -13,6 +13,8 @@ use std::ops::Range;
 
 use atlas_embed::TokenCounter;
 
+use crate::api::Passage;
+
 mod cut;
 mod outline;
 #[cfg(test)]
@@ -37,6 +39,13 @@ pub(crate) fn budget(counter: &dyn TokenCounter) -> usize {
 /// What is embedded for a passage. A passage without heading is embedded as it stands.
 pub(crate) fn embedded_text(heading: &str, text: &str) -> String {
     if heading.is_empty() { text.to_owned() } else { format!("{heading}\n{text}") }
+}
+
+/// The passages of a document as a write would store them: for tools that want to see or time
+/// the cutting alone.
+pub fn passages(title: &str, markdown: &str, counter: &dyn TokenCounter) -> Vec<Passage> {
+    let pieces = split(title, markdown, counter, budget(counter));
+    pieces.into_iter().map(|Piece { heading, text }| Passage { heading, text }).collect()
 }
 
 /// Cuts a document into passages of at most `budget` tokens, headings included.

@@ -34,4 +34,5 @@ pub use api::{
     SearchAnswer, SearchRequest, Write,
 };
 pub use atlas_store::{ListQuery, Outcome, Page, Store, StoreError};
+pub use chunk::passages;
 pub use retrieval::Retrieval;

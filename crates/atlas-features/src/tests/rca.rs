@@ -97,7 +97,7 @@ async fn no_json_twice_is_an_unusable_answer() {
 #[tokio::test]
 async fn a_context_that_is_too_small_is_asked_again_with_less_evidence() {
     let too_long = || Turn::refuses(LlmError::PromptTooLong { detail: "4096 tokens".into() });
-    let good = answer(json!([cite("A1", TRUE_QUOTE)]));
+    let good = answer(json!([cite("A2", TRUE_QUOTE)]));
     let bench = Bench::scripted([too_long(), Turn::says([good.as_str()])]);
     explain(&bench).await.expect("an answer");
     let asked = bench.model.requests();
