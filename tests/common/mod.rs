@@ -15,7 +15,7 @@ pub(crate) const TOKEN: &str = "an-admin-token-for-tests";
 /// The binary with a clean environment: what the developer's shell has set must not decide a test.
 pub(crate) fn atlasai(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_atlasai-tp"));
-    command.env_clear().env("ADMIN_TOKEN", TOKEN).env("TP_DATA_DIR", data_dir);
+    command.env_clear().env("ADMIN_TOKEN", TOKEN).env("TP_DATA_DIR", data_dir).env("TP_LOG", "warn");
     command
 }
 

@@ -13,8 +13,6 @@ mod chunk;
 mod document;
 mod engine;
 pub mod eval;
-#[cfg(test)]
-mod fake;
 mod legs;
 mod names;
 mod near;

@@ -4,6 +4,7 @@ mod following;
 mod searching;
 mod writing;
 
+use atlas_testkit::fake_embedder::Words;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,6 @@ use atlas_guard::Guard;
 use atlas_store::{SqliteStore, Store};
 
 use crate::api::{Document, Hit, Legs, Options, Passages, PutReport, SearchAnswer, SearchRequest, Write};
-use crate::fake::Words;
 use crate::retrieval::Retrieval;
 
 /// A search path over a directory of its own.

@@ -1,6 +1,9 @@
 //! Contract suites and scripted fakes. Dev-dependency only.
+//!
+//! A fake is stricter than the real thing: it fails the test when it is asked more than it was
+//! told to answer.
 
-pub mod store_suite;
-
+pub mod fake_embedder;
 pub mod fake_openai;
 pub mod scripted_model;
+pub mod store_suite;

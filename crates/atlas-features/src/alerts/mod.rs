@@ -219,6 +219,29 @@ impl Alerts {
         records::list(&self.retrieval, scope, query).await
     }
 
+    /// Replaces an alert by what `change` makes of it, in turn with deliveries, so that neither
+    /// overwrites the other. A changed state reaches its group.
+    pub async fn replace<E: From<FeatureError>>(
+        &self,
+        scope: &TenantScope,
+        id: &RecordId,
+        change: impl FnOnce(Alert) -> Result<Alert, E>,
+    ) -> Result<Stored<Alert>, E> {
+        let _turn = self.locks.lock(scope).await;
+        let before = self.get(scope, id).await?.item;
+        let state = before.status;
+        let alert = change(before)?;
+        let mut writes = vec![Write::Put(Document::of(&alert))];
+        if alert.status != state {
+            let touched: HashSet<RecordId> = alert.group_id.clone().into_iter().collect();
+            let known = HashMap::from([(alert.id.clone(), alert)]);
+            let groups = self.groups_for(scope, &[], &touched, &known).await?;
+            writes.extend(groups.iter().map(|open| Write::Put(Document::of(&open.group))));
+        }
+        self.retrieval.write(scope, writes).await.map_err(FeatureError::from)?;
+        Ok(self.get(scope, id).await?)
+    }
+
     /// Removes an alert. Its group keeps the name of it.
     pub async fn delete(&self, scope: &TenantScope, id: &RecordId) -> Result<(), FeatureError> {
         records::delete(&self.retrieval, scope, RecordKey::new(Corpus::Alerts, id.clone())).await

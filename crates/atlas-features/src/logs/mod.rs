@@ -20,7 +20,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use atlas_domain::{LogRecord, LogTemplate, Noun, RecordId, TenantScope, Timestamp};
+use atlas_domain::{Corpus, LogRecord, LogTemplate, Noun, RecordId, RecordKey, TenantScope, Timestamp};
 use atlas_retrieval::{Document, Retrieval, Write};
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +146,11 @@ impl Logs {
     /// One line.
     pub async fn get(&self, scope: &TenantScope, id: &RecordId) -> Result<Stored<LogRecord>, FeatureError> {
         records::get(&self.retrieval, scope, id).await
+    }
+
+    /// Removes a line. Its template keeps its count: it says what was seen.
+    pub async fn delete(&self, scope: &TenantScope, id: &RecordId) -> Result<(), FeatureError> {
+        records::delete(&self.retrieval, scope, RecordKey::new(Corpus::Logs, id.clone())).await
     }
 
     /// A page of lines.

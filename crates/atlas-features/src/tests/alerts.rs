@@ -5,7 +5,7 @@ use atlas_store::ListQuery;
 
 use super::at;
 use crate::testing::Bench;
-use crate::{AlertsReport, IncomingAlert};
+use crate::{AlertsReport, FeatureError, IncomingAlert};
 
 fn firing(minute: i64, name: &str, service: &str, summary: &str) -> IncomingAlert {
     let pairs = [("alertname", name), ("service", service), ("severity", "warning")];
@@ -105,4 +105,24 @@ async fn alike_alerts_are_found_and_the_alert_itself_is_not() {
     bench.retrieval.settled(&bench.scope).await.expect("caught up");
     let answer = bench.features.alerts().similar(&bench.scope, &one.id(), 1).await.expect("an answer");
     assert_eq!(answer.hits.iter().map(|hit| &hit.key.id).collect::<Vec<_>>(), [&old.id()]);
+}
+
+#[tokio::test]
+async fn a_correction_by_hand_reaches_the_group_and_a_refused_one_changes_nothing() {
+    let bench = Bench::new();
+    let alert = firing(0, "DiskFull", "search", "disk of node seven is full");
+    receive(&bench, vec![alert.clone()]).await;
+    let alerts = bench.features.alerts();
+
+    let id = alert.id();
+    let refused = alerts.replace(&bench.scope, &id, |_| Err(FeatureError::invalid("name", "is empty", "")));
+    refused.await.expect_err("refused");
+    assert!(groups(&bench).await[0].firing);
+
+    let resolve = |before: Alert| -> Result<Alert, FeatureError> {
+        Ok(Alert { status: AlertStatus::Resolved, ends_at: Some(at(5)), ..before })
+    };
+    let replaced = alerts.replace(&bench.scope, &id, resolve).await.expect("replaced").item;
+    assert_eq!((replaced.status, replaced.deliveries), (AlertStatus::Resolved, 1));
+    assert!(!groups(&bench).await[0].firing);
 }

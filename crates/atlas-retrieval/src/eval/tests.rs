@@ -1,8 +1,8 @@
+use atlas_testkit::fake_embedder::Words;
 use std::fs;
 use std::time::Duration;
 
 use super::*;
-use crate::fake::Words;
 
 #[track_caller]
 fn close(found: f64, expect: f64) {

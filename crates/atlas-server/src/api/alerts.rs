@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use atlas_domain::{
-    Alert, AlertGroup, AlertStatus, Corpus, Filter, RecordId, RecordKey, TenantScope, Timestamp,
-};
+use atlas_domain::{Alert, AlertGroup, AlertStatus, Corpus, RecordId, RecordKey, Timestamp};
 use atlas_features::{FeatureError, Features, IncomingAlert, Listed, Stored};
-use atlas_retrieval::{Document, Hit, Leg, ListQuery, Retrieval, Write};
+use atlas_retrieval::{Hit, Leg};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -64,8 +62,6 @@ pub(crate) async fn create(
     Tenant(scope): Tenant,
     Json(draft): Json<AlertDraft>,
 ) -> Result<Response, Problem> {
-    let starts_at = draft.starts_at.unwrap_or_else(Timestamp::now);
-    let labels = draft.labels.clone();
     let incoming = IncomingAlert {
         fingerprint: draft.fingerprint,
         status: draft.status.unwrap_or(if draft.ends_at.is_some() {
@@ -75,34 +71,18 @@ pub(crate) async fn create(
         }),
         labels: draft.labels,
         annotations: draft.annotations,
-        starts_at,
+        starts_at: draft.starts_at.unwrap_or_else(Timestamp::now),
         ends_at: draft.ends_at,
         generator_url: draft.generator_url,
         source: draft.source.or_else(|| Some("api".into())),
     };
+    let id = incoming.id();
     let report = features.alerts().receive(&scope, vec![incoming]).await?;
-    let stored = written(&features, &scope, labels, starts_at).await?;
+    let stored = features.alerts().get(&scope, &id).await?;
     if report.created == 0 {
         return Ok(Json(stored).into_response());
     }
     Ok(super::created("alerts", &stored.item.id.clone(), stored))
-}
-
-/// The alert that was just taken in: alerts are named by their labels and begin.
-pub(crate) async fn written(
-    features: &Features,
-    scope: &TenantScope,
-    labels: BTreeMap<String, String>,
-    starts_at: Timestamp,
-) -> Result<Stored<Alert>, Problem> {
-    // The store keeps microseconds.
-    let moment = Timestamp::from_microsecond(starts_at.as_microsecond()).unwrap_or(starts_at);
-    let until = Timestamp::from_microsecond(moment.as_microsecond() + 1).ok();
-    let filter = Filter { since: Some(moment), until, labels: labels.clone(), ..Filter::default() };
-    let page = features.alerts().list(scope, ListQuery { filter, limit: 100, cursor: None }).await?;
-    page.items.into_iter().find(|stored| stored.item.labels == labels).ok_or_else(|| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the alert was written and is not found")
-    })
 }
 
 /// A page of alerts.
@@ -158,7 +138,6 @@ pub(crate) struct AlertReplacement {
 /// Replaces what people may correct in an alert.
 pub(crate) async fn replace(
     State(features): State<Arc<Features>>,
-    State(retrieval): State<Arc<Retrieval>>,
     Tenant(scope): Tenant,
     Id(id): Id,
     Replacement(body): Replacement<AlertReplacement>,
@@ -169,27 +148,27 @@ pub(crate) async fn replace(
     if body.name.trim().is_empty() {
         return Err(invalid("name", "it is empty"));
     }
-    let before = features.alerts().get(&scope, &id).await?.item;
-    if body.ends_at.is_some_and(|end| end < before.starts_at) {
-        return Err(invalid("ends_at", "it is before starts_at"));
-    }
-    let alert = Alert {
-        name: body.name,
-        status: body.status,
-        severity: body.severity.map(|severity| severity.trim().to_lowercase()),
-        service: body.service,
-        source: body.source,
-        summary: body.summary,
-        description: body.description,
-        runbook_url: body.runbook_url,
-        generator_url: body.generator_url,
-        ends_at: body.ends_at,
-        labels: body.labels,
-        annotations: body.annotations,
-        ..before
-    };
-    retrieval.write(&scope, vec![Write::Put(Document::of(&alert))]).await?;
-    Ok(Json(features.alerts().get(&scope, &id).await?))
+    let replaced = features.alerts().replace(&scope, &id, |before| -> Result<Alert, Problem> {
+        if body.ends_at.is_some_and(|end| end < before.starts_at) {
+            return Err(invalid("ends_at", "it is before starts_at"));
+        }
+        Ok(Alert {
+            name: body.name,
+            status: body.status,
+            severity: body.severity.map(|severity| severity.trim().to_lowercase()),
+            service: body.service,
+            source: body.source,
+            summary: body.summary,
+            description: body.description,
+            runbook_url: body.runbook_url,
+            generator_url: body.generator_url,
+            ends_at: body.ends_at,
+            labels: body.labels,
+            annotations: body.annotations,
+            ..before
+        })
+    });
+    Ok(Json(replaced.await?))
 }
 
 fn invalid(field: &'static str, reason: &str) -> Problem {

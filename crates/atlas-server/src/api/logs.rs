@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use atlas_domain::{Corpus, LogRecord, RecordKey};
+use atlas_domain::LogRecord;
 use atlas_features::{Features, Listed, Stored};
-use atlas_retrieval::{Outcome, Retrieval, RetrievalError, Write};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -110,16 +109,12 @@ pub(crate) async fn read(
     Ok(Json(features.logs().get(&scope, &id).await?))
 }
 
-/// Removes a line. Its template keeps its count: it says what was seen.
+/// Removes a line.
 pub(crate) async fn remove(
-    State(retrieval): State<Arc<Retrieval>>,
+    State(features): State<Arc<Features>>,
     Tenant(scope): Tenant,
     Id(id): Id,
 ) -> Result<StatusCode, Problem> {
-    let key = RecordKey::new(Corpus::Logs, id);
-    let report = retrieval.write(&scope, vec![Write::Delete(key.clone())]).await?;
-    match report.outcomes.as_slice() {
-        [Outcome::Missing] => Err(RetrievalError::NotFound(key).into()),
-        _ => Ok(StatusCode::NO_CONTENT),
-    }
+    features.logs().delete(&scope, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -22,7 +22,7 @@ pub(super) const DATABASE: &str = "atlas.db";
 #[derive(Debug)]
 pub(super) struct Directory {
     root: PathBuf,
-    _lock: File,
+    lock: File,
     /// Two probes at once would remove each other's file.
     probing: Mutex<()>,
 }
@@ -38,7 +38,7 @@ impl Directory {
             // The parent may be a directory we may not open; then it was not us who created it.
             let _ = sync(parent);
         }
-        Ok(Self { root: root.to_owned(), _lock: lock, probing: Mutex::new(()) })
+        Ok(Self { root: root.to_owned(), lock, probing: Mutex::new(()) })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -101,6 +101,16 @@ impl Directory {
 
     fn tenants_dir(&self) -> PathBuf {
         self.root.join("tenants")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing the file alone keeps the lock for as long as a child process that was being
+        // started at this moment has its copy of it.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the lock of the data directory is released when the process ends");
+        }
     }
 }
 

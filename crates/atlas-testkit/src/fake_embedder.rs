@@ -13,25 +13,32 @@ use futures_util::future::BoxFuture;
 /// Enough that the words of these tests do not fall together.
 const DIMENSION: usize = 2_048;
 
-pub(crate) struct Words {
+/// The engine. Its switches may be turned while it is in use.
+#[derive(Debug)]
+pub struct Words {
     space: EmbeddingSpace,
     destination: Destination,
-    pub(crate) failing: AtomicBool,
-    pub(crate) hanging: AtomicBool,
-    pub(crate) n_embedded: AtomicUsize,
+    /// Every call fails.
+    pub failing: AtomicBool,
+    /// No call ends.
+    pub hanging: AtomicBool,
+    /// Texts embedded so far.
+    pub n_embedded: AtomicUsize,
 }
 
 impl Words {
-    pub(crate) fn new() -> Arc<Self> {
+    /// In this process.
+    pub fn new() -> Arc<Self> {
         Self::of_model("bag-of-words", Destination::in_process())
     }
 
     /// The same outside the process, so that the guard has something to do.
-    pub(crate) fn outside() -> Arc<Self> {
+    pub fn outside() -> Arc<Self> {
         Self::of_model("bag-of-words", Destination::host(DestinationClass::Public, "embed.example"))
     }
 
-    pub(crate) fn of_model(model: &str, destination: Destination) -> Arc<Self> {
+    /// With a name and a place of its own: another name is another space.
+    pub fn of_model(model: &str, destination: Destination) -> Arc<Self> {
         let space = EmbeddingSpace {
             engine: "fake".into(),
             model: model.into(),
@@ -49,7 +56,8 @@ impl Words {
         })
     }
 
-    pub(crate) fn engine() -> Embedding {
+    /// Ready for the search path.
+    pub fn engine() -> Embedding {
         Embedding::Vectors(Self::new())
     }
 
