@@ -120,8 +120,9 @@ fn as_millis<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::
     serializer.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Below this an analysis has no evidence worth the name; the model's context is too small.
-const LEAST_EVIDENCE_TOKENS: usize = 700;
+/// Below this an analysis has no evidence worth the name; the model's context is too small. Low,
+/// because tokens are estimated: a model without sub-words has one for every character.
+const LEAST_EVIDENCE_TOKENS: usize = 150;
 
 /// Root cause analysis for all tenants.
 pub struct Rca {

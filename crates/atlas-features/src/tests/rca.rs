@@ -103,10 +103,10 @@ async fn a_context_that_is_too_small_is_asked_again_with_less_evidence() {
     let asked = bench.model.requests();
     assert!(asked[1].messages[1].text.len() <= asked[0].messages[1].text.len());
 
-    let bench = Bench::scripted([too_long(), too_long(), too_long(), too_long()]);
+    let bench = Bench::scripted((0..6).map(|_| too_long()));
     let error = explain(&bench).await.expect_err("no budget is small enough");
     assert_eq!(error.code(), "prompt_too_long");
-    assert_eq!(bench.model.requests().len(), 4, "6000, 3000, 1500 and 750 tokens");
+    assert_eq!(bench.model.requests().len(), 6, "6000 tokens, halved five times");
 }
 
 #[tokio::test]
