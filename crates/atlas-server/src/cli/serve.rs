@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Context;
-use atlas_config::Settings;
+use atlas_config::{Origin, Settings};
 use atlas_retrieval::EmbeddingState;
 use tokio::net::TcpListener;
 use url::Url;
@@ -87,6 +87,7 @@ fn banner(app: &App, url: &Url, demo: bool) -> Vec<String> {
     for name in &settings.unknown {
         lines.push(format!("  warning     {name} is no setting of this program; is it misspelt?"));
     }
+    let command = command(settings);
     let query = if demo { "checkout cannot get a database connection" } else { "disk is filling up" };
     lines.push("Try:".to_owned());
     if demo {
@@ -94,12 +95,24 @@ fn banner(app: &App, url: &Url, demo: bool) -> Vec<String> {
             "  curl -s {url}/api/incidents?status=open -H \"Authorization: Bearer {token_expression}\""
         ));
     } else {
-        lines.push("  atlasai-tp import runbooks ./your-runbooks".to_owned());
+        lines.push(format!("  {command} import runbooks ./your-runbooks"));
     }
-    lines.push(format!("  atlasai-tp search \"{query}\""));
+    lines.push(format!("  {command} search \"{query}\""));
     lines.push(format!("  curl -s {url}/api/ai/status -H \"Authorization: Bearer {token_expression}\""));
     lines.push("ready".to_owned());
     lines
+}
+
+/// How this program is called from here, with the directory if that was an argument: the lines
+/// of the banner can be pasted.
+fn command(settings: &Settings) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_else(|_| "atlasai-tp".into());
+    let program = program.strip_prefix(here).unwrap_or(&program).display();
+    match settings.origin("TP_DATA_DIR") {
+        Origin::CommandLine => format!("{program} --data-dir {}", settings.data_dir.display()),
+        Origin::Default | Origin::Environment => program.to_string(),
+    }
 }
 
 #[cfg(test)]
