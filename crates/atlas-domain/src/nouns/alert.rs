@@ -140,7 +140,7 @@ pub struct AlertGroup {
 pub struct GroupMember {
     /// Which alert.
     pub alert_id: RecordId,
-    /// `first`, `fingerprint` or `similar`.
+    /// `first`, `fingerprint`, `similar`; without vectors `name` or `words`.
     pub reason: String,
     /// Cosine to the most similar member, when that was the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
