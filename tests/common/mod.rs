@@ -9,6 +9,14 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+pub(crate) mod peer;
+pub(crate) mod upstream;
+
+/// A directory for one server's data.
+pub(crate) fn data_dir() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
 /// The token of every server started here.
 pub(crate) const TOKEN: &str = "an-admin-token-for-tests";
 
@@ -142,6 +150,13 @@ impl Server {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         parse(&answer)
+    }
+
+    /// The memory it holds, in KiB, as Linux counts it.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
     }
 
     /// Ends the server without a chance to clean up, as a power cut would.

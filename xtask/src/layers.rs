@@ -16,13 +16,29 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("atlas-http", &[]),
     ("atlas-kernels", &[]),
     ("atlas-guard", &["atlas-domain"]),
+    ("atlas-vendor", &["atlas-domain", "atlas-guard", "atlas-http"]),
+    ("atlas-aws", &["atlas-domain", "atlas-http", "atlas-vendor"]),
     ("atlas-config", &["atlas-domain"]),
     ("atlas-llm", &["atlas-domain", "atlas-guard"]),
     ("atlas-embed", &["atlas-domain", "atlas-guard"]),
     ("atlas-index", &["atlas-domain", "atlas-kernels"]),
     ("atlas-store", &["atlas-domain"]),
-    ("atlas-providers", &["atlas-llm", "atlas-guard", "atlas-domain", "atlas-http"]),
-    ("atlas-engines", &["atlas-embed", "atlas-guard", "atlas-domain", "atlas-http", "atlas-kernels"]),
+    (
+        "atlas-providers",
+        &["atlas-llm", "atlas-guard", "atlas-domain", "atlas-http", "atlas-vendor", "atlas-aws"],
+    ),
+    (
+        "atlas-engines",
+        &[
+            "atlas-embed",
+            "atlas-guard",
+            "atlas-domain",
+            "atlas-http",
+            "atlas-vendor",
+            "atlas-kernels",
+            "atlas-aws",
+        ],
+    ),
     ("atlas-retrieval", &["atlas-embed", "atlas-index", "atlas-store", "atlas-guard", "atlas-domain"]),
     ("atlas-inference", &["atlas-llm", "atlas-guard", "atlas-domain"]),
     ("atlas-features", &["atlas-retrieval", "atlas-inference", "atlas-store", "atlas-domain"]),
@@ -44,6 +60,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tantivy", &["atlas-index"]),
     ("hnsw_rs", &["atlas-index"]),
     ("anyhow", &["atlas-server", "xtask"]),
+    ("aws-credential-types", &["atlas-aws"]),
+    ("aws-sdk-bedrockruntime", &["atlas-aws", "atlas-providers", "atlas-engines"]),
+    ("aws-smithy-runtime-api", &["atlas-aws", "atlas-providers"]),
+    ("aws-smithy-types", &["atlas-aws", "atlas-providers"]),
 ];
 
 #[derive(Deserialize)]

@@ -32,6 +32,15 @@ enum Task {
         #[arg(long, default_value = "../shared/peers")]
         scripts: PathBuf,
     },
+    /// Rotates keys and endpoints under load, and watches the memory of a server while it does.
+    Soak {
+        /// Rotations under load.
+        #[arg(long, default_value_t = 1000)]
+        rotations: u32,
+        /// Seconds of rotating once a second.
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+    },
     /// Embedding models in `models/`.
     Model {
         #[command(subcommand)]
@@ -58,6 +67,7 @@ fn main() -> ExitCode {
         Task::Ci => steps::ci(&root),
         Task::Layers => layers::check(&root),
         Task::Peers { scripts } => steps::peers(&root, &scripts),
+        Task::Soak { rotations, seconds } => steps::soak(&root, rotations, seconds),
         Task::Model { task: ModelTask::Import { dir, out } } => {
             let out = out.unwrap_or_else(|| root.join("models/all-MiniLM-L6-v2"));
             model::import(&dir, &out)

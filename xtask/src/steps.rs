@@ -34,10 +34,23 @@ pub(crate) fn peers(root: &Path, scripts: &Path) -> anyhow::Result<()> {
         println!("SKIPPED: no peers, {} is not there", scripts.display());
         return Ok(());
     }
-    let mut tests =
-        cargo(&["test", "-p", "atlas-server", "--test", "peers", "--", "--nocapture", "--test-threads=1"]);
+    let mut tests = cargo(&["test", "-p", "atlas-server", "--test", "peers", "--test", "providers"]);
+    // The peers have fixed ports.
+    tests.args(["--no-fail-fast", "--", "--nocapture", "--test-threads=1"]);
     tests.env("ATLAS_PEERS", scripts.canonicalize().context("the peers folder")?);
+    if std::env::var_os("PEERS_DIR").is_none() {
+        tests.env("PEERS_DIR", root.join("target/peers"));
+    }
     step(root, "peers", tests)
+}
+
+/// What takes too long for the test command: a thousand rotations of key and endpoint under load,
+/// and the memory of a server whose settings change every second.
+pub(crate) fn soak(root: &Path, rotations: u32, seconds: u32) -> anyhow::Result<()> {
+    let mut tests = cargo(&["test", "--release", "-p", "atlas-server", "--test", "rotation"]);
+    tests.args(["--", "--nocapture", "--test-threads=1"]);
+    tests.env("ATLAS_ROTATIONS", rotations.to_string()).env("ATLAS_SOAK_SECONDS", seconds.to_string());
+    step(root, "soak", tests)
 }
 
 fn cargo(arguments: &[&str]) -> Command {

@@ -1,5 +1,7 @@
 //! Why the settings cannot be used.
 
+use std::fmt;
+
 use atlas_domain::{Fault, Retry};
 
 /// Why the settings cannot be used. Texts name the variable and the fix; the value of a secret
@@ -12,7 +14,7 @@ pub enum SettingError {
         /// Which variable.
         name: String,
     },
-    /// The value has the wrong form.
+    /// The value has the wrong form, or its source cannot be read.
     #[error("{name} {problem}; {fix}")]
     Invalid {
         /// Which variable.
@@ -25,6 +27,10 @@ pub enum SettingError {
 }
 
 impl SettingError {
+    pub(crate) fn invalid(name: &'static str, problem: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::Invalid { name, problem: problem.into(), fix: fix.into() }
+    }
+
     /// The variable to change.
     pub fn name(&self) -> &str {
         match self {
@@ -47,3 +53,37 @@ impl SettingError {
         }
     }
 }
+
+/// Everything that is wrong with the settings: one error or more, one a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingErrors(Vec<SettingError>);
+
+impl SettingErrors {
+    pub(crate) fn new(errors: Vec<SettingError>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
+    }
+
+    /// The errors, in the order in which settings are read.
+    pub fn into_vec(self) -> Vec<SettingError> {
+        self.0
+    }
+}
+
+impl std::ops::Deref for SettingErrors {
+    type Target = [SettingError];
+
+    fn deref(&self) -> &[SettingError] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SettingErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SettingErrors {}

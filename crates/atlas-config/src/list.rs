@@ -1,85 +1,113 @@
-//! The list of all settings.
+//! What the list says of one setting.
 
-/// What one environment variable means.
+use serde::Serialize;
+
+use crate::SETTINGS;
+
+/// What one setting means.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingDoc {
-    /// The variable.
+    /// The variable, and the name of its file in a settings directory.
     pub name: &'static str,
     /// The value when it is not set; empty: none.
     pub default: &'static str,
     /// Whether its value must never be shown.
     pub secret: bool,
+    /// Whether a change takes effect while the server runs. Otherwise it waits for a restart.
+    pub live: bool,
+    /// The form of its value.
+    pub form: Form,
+    /// What it belongs to.
+    pub group: Group,
     /// One sentence for help texts.
     pub doc: &'static str,
 }
 
-const fn plain(name: &'static str, default: &'static str, doc: &'static str) -> SettingDoc {
-    SettingDoc { name, default, secret: false, doc }
+/// The form of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Any text.
+    Text,
+    /// A path that is used as it is.
+    Path,
+    /// A path whose file is read together with the settings and watched with them.
+    Content,
+    /// An http or https URL.
+    Url,
+    /// An IP address and a port.
+    Address,
+    /// `true` or `false`, `1` or `0`.
+    Switch,
+    /// Text that is compared byte for byte, with its spaces.
+    Exact,
+    /// A whole number between two others.
+    Number(u32, u32),
+    /// Seconds, or a number with `s` or `m`.
+    Duration,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
 }
 
-const fn secret(name: &'static str, doc: &'static str) -> SettingDoc {
-    SettingDoc { name, default: "", secret: true, doc }
+impl Form {
+    /// The type's name in the schema and in help texts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Path => "path",
+            Self::Content => "file",
+            Self::Url => "url",
+            Self::Address => "address",
+            Self::Switch => "switch",
+            Self::Exact => "exact text",
+            Self::Number(..) => "number",
+            Self::Duration => "duration",
+            Self::OneOf(_) => "word",
+        }
+    }
 }
 
-/// Every setting, in the order in which help shows them.
-pub const SETTINGS: &[SettingDoc] = &[
-    plain("TP_LISTEN", "127.0.0.1:8080", "Address and port to listen on."),
-    plain("TP_DATA_DIR", "./atlas-data", "Directory that holds all data; one running server per directory."),
-    secret(
-        "ADMIN_TOKEN",
-        "Bearer token for every API call. Required when listening beyond loopback; on loopback one is generated \
-         into admin-token in the data directory.",
-    ),
-    plain("TP_LOG", "info", "Log filter, for example `info` or `atlas_server=debug,info`."),
-    plain("TP_LOG_FORMAT", "text", "Form of log lines: `text` or `json`."),
-    plain(
-        "BYOC_PROVIDER",
-        "",
-        "Your chat provider, for example `openai`. Not set: AI answers are off, search works.",
-    ),
-    secret("BYOC_API_KEY", "API key of the provider."),
-    plain(
-        "BYOC_API_KEY_ORG",
-        "",
-        "Organisation that the API key's use is billed to, where the provider has them.",
-    ),
-    plain("BYOC_ENDPOINT_URL", "", "Base URL of the provider, when it is not the vendor's own."),
-    plain("BYOC_MODEL", "", "Model, as the provider names it."),
-    plain("BYOC_REGION", "", "Cloud region of the provider. Not set: AWS_REGION."),
-    secret("BYOC_AWS_ACCESS_KEY_ID", "AWS access key id for the provider `bedrock`."),
-    secret("BYOC_AWS_SECRET_ACCESS_KEY", "AWS secret access key for the provider `bedrock`."),
-    plain(
-        "TP_BEDROCK_USE_TASK_ROLE",
-        "false",
-        "`true`: the provider `bedrock` uses the role of the ECS task.",
-    ),
-    plain("TP_BEDROCK_MODEL_ID", "", "Model id for the provider `bedrock`."),
-    plain("AWS_REGION", "", "AWS region, when BYOC_REGION is not set."),
-    plain(
-        "EMBEDDING_PROVIDER",
-        "local",
-        "Embedding engine: `local` (in this process) or `fallback` (keywords only).",
-    ),
-    plain(
-        "EMBEDDING_MODEL_PATH",
-        "",
-        "Directory of another sentence embedding model for the engine `local`.",
-    ),
-    plain(
-        "EMBEDDING_THREADS",
-        "",
-        "Threads for the engine `local`, 1 to 256. Not set: as many as there are cores.",
-    ),
-    secret("OPENAI_API_KEY", "API key for the embedding engine `openai`."),
-    plain(
-        "AI_CREDITS_FAIL_OPEN",
-        "false",
-        "`true`: go on when the control plane cannot be asked for AI credits.",
-    ),
-    plain(
-        "CP_ENDPOINT_URL",
-        "",
-        "URL of the control plane. Not set: there is none, and nothing is asked of it.",
-    ),
-    secret("CP_TOKEN", "Token for the control plane."),
-];
+/// What a setting belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// The process itself.
+    Server,
+    /// The chat provider.
+    Provider,
+    /// How connections are made.
+    Network,
+    /// The embedding engine.
+    Embedding,
+    /// The control plane and what it sells.
+    ControlPlane,
+    /// Set by the container platform, under names that are not ours to choose.
+    Platform,
+}
+
+impl SettingDoc {
+    /// The setting with this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+
+    /// The setting whose value may stand in a file that the variable `name` points to:
+    /// `BYOC_API_KEY` for `BYOC_API_KEY_FILE`. The platform's variables have no such form; some
+    /// of them end in `_FILE` in their own right.
+    pub fn find_by_file(name: &str) -> Option<&'static Self> {
+        if Self::find(name).is_some() {
+            return None;
+        }
+        Self::find(name.strip_suffix("_FILE")?).filter(|setting| setting.may_be_in_file())
+    }
+
+    /// Whether `<NAME>_FILE` is understood. Not where the sources themselves are named, because
+    /// those are read before any file is, and not where the value is a file already.
+    pub fn may_be_in_file(&self) -> bool {
+        self.group != Group::Platform && self.form != Form::Content && !self.names_a_source()
+    }
+
+    /// Whether it says where settings are read from, which only the process environment can.
+    pub fn names_a_source(&self) -> bool {
+        matches!(self.name, "TP_SETTINGS_DIR" | "TP_ENV_FILE")
+    }
+}

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use atlas_domain::{Destination, EmbeddingSpace, TextHash};
+use atlas_domain::{Check, Destination, EmbeddingSpace, TextHash};
 use atlas_guard::Cleared;
 use futures_util::future::BoxFuture;
 
@@ -15,7 +15,7 @@ use crate::contract::{EmbedError, Embedder, Priority, Purpose, TokenCounter};
 /// Wraps an embedder with a cache of its vectors.
 pub struct CachedEmbedder {
     inner: Arc<dyn Embedder>,
-    generations: Mutex<Generations>,
+    generations: Arc<Mutex<Generations>>,
     per_generation: usize,
 }
 
@@ -34,7 +34,18 @@ impl CachedEmbedder {
     pub fn new(inner: Arc<dyn Embedder>, budget_bytes: usize) -> Self {
         // 96 bytes: the key, the Arc header and the map's share per entry.
         let entry_bytes = inner.space().dimension * size_of::<f32>() + 96;
-        Self { inner, generations: Mutex::default(), per_generation: (budget_bytes / 2 / entry_bytes).max(1) }
+        Self { inner, generations: Arc::default(), per_generation: (budget_bytes / 2 / entry_bytes).max(1) }
+    }
+
+    /// The same memory in front of another embedder of the same space, such as one with a new
+    /// key. `None` when the space is another: its vectors must not be taken for these.
+    pub fn in_front_of(&self, inner: Arc<dyn Embedder>) -> Option<Self> {
+        let same = inner.space() == self.inner.space();
+        same.then(|| Self {
+            inner,
+            generations: self.generations.clone(),
+            per_generation: self.per_generation,
+        })
     }
 
     fn recall(&self, key: &Key) -> Option<Arc<[f32]>> {
@@ -104,6 +115,11 @@ impl Embedder for CachedEmbedder {
             }
             Ok(vectors.into_iter().map(|vector| vector.expect("cached or just embedded")).collect())
         })
+    }
+
+    /// A memory would make every engine deterministic.
+    fn check(&self) -> BoxFuture<'_, Vec<Check>> {
+        self.inner.check()
     }
 }
 
@@ -183,6 +199,21 @@ mod tests {
         assert_eq!(inner.embedded.load(Ordering::SeqCst), 3);
         assert_eq!(embed(&embedder, &["ccc", "dddd", "b"]).await, [3.0, 4.0, 1.0]);
         assert_eq!(inner.embedded.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn the_memory_goes_over_to_an_embedder_of_the_same_space_only() {
+        let (_, embedder) = cached(1 << 20);
+        embed(&embedder, &["aa"]).await;
+        let (next, _) = cached(1 << 20);
+        let embedder = embedder.in_front_of(next.clone()).expect("the same space");
+        assert_eq!(embed(&embedder, &["aa", "b"]).await, [2.0, 1.0]);
+        assert_eq!(next.embedded.load(Ordering::SeqCst), 1);
+
+        let space = EmbeddingSpace { model: "n".into(), ..next.space.clone() };
+        let destination = Destination::in_process();
+        let other = Lengths { space, destination, embedded: AtomicUsize::new(0) };
+        assert!(embedder.in_front_of(Arc::new(other)).is_none());
     }
 
     #[tokio::test]

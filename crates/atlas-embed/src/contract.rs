@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use atlas_domain::{Destination, EmbeddingSpace, Fault, Retry};
+use atlas_domain::{Check, Destination, EmbeddingSpace, Fault, ProviderError, Retry};
 use atlas_guard::Cleared;
 use futures_util::future::BoxFuture;
+
+use crate::check::check_vectors;
 
 /// What the vectors are for. Asymmetric models embed a question and a passage differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +57,12 @@ pub trait Embedder: Send + Sync {
         purpose: Purpose,
         priority: Priority,
     ) -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>>;
+
+    /// The checks `embeddings` of the connection test: dimension, length, and the same vector for
+    /// the same text. Uses the engine itself, not what a cache or an earlier failure would answer.
+    fn check(&self) -> BoxFuture<'_, Vec<Check>> {
+        Box::pin(async { vec![check_vectors(self).await] })
+    }
 }
 
 /// What loading an engine gives.
@@ -81,6 +89,10 @@ pub trait Engine: Send + Sync {
     fn label(&self) -> &'static str;
 
     /// Loads it. The same function serves start-up and the connection test. May take seconds.
+    ///
+    /// An engine outside this process is called only when nothing else says how long its vectors
+    /// are, so an outage seldom keeps it from loading. When one does, the error's
+    /// [`retry`](EmbedError::retry) says whether to load again later.
     fn load(&self) -> BoxFuture<'_, Result<Embedding, EmbedError>>;
 }
 
@@ -108,6 +120,9 @@ pub enum EmbedError {
     /// The engine has been shut down.
     #[error("the embedding engine has stopped")]
     Stopped,
+    /// An engine outside this process did not answer as it should.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
 }
 
 impl EmbedError {
@@ -117,6 +132,7 @@ impl EmbedError {
             Self::Model { .. } => Fault::Settings,
             Self::Busy => Fault::Capacity,
             Self::Failed { .. } | Self::Stopped => Fault::Ourselves,
+            Self::Provider(error) => error.fault(),
         }
     }
 
@@ -125,6 +141,7 @@ impl EmbedError {
         match self {
             Self::Busy => Retry::Now,
             Self::Model { .. } | Self::Failed { .. } | Self::Stopped => Retry::Never,
+            Self::Provider(error) => error.retry(),
         }
     }
 }

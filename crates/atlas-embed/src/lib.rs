@@ -8,8 +8,10 @@
 //! `atlas-retrieval`.
 
 mod cache;
+mod check;
 mod contract;
 
 pub use atlas_domain::{EmbeddingSpace, SpaceId, TextHash};
 pub use cache::CachedEmbedder;
+pub use check::check_vectors;
 pub use contract::{EmbedError, Embedder, Embedding, Engine, Priority, Purpose, TokenCounter};

@@ -1,46 +1,95 @@
 //! One folder per embedding engine.
 //!
 //! An engine is a plug: the search path knows the contract in `atlas-embed`, the binary chooses
-//! by label. Adding one touches its folder, one `mod` line and one entry of [`LABELS`] and
-//! [`engine`].
+//! by label. [`origins`] says which origins a label with its [`EngineOptions`] will call, so that
+//! the egress policy exists before there is a client; [`engine`] then makes the engine, and
+//! loading that gives vectors. Adding one touches its folder, one `mod` line and one entry of
+//! `PLUGS`.
+//!
+//! What engines outside this process have in common - cutting texts, batches, repetition, the
+//! memory of a failure - is in `remote`; their folders hold requests and answers.
 //!
 //! Not here: batching policy of the callers, the cache, and what search does without vectors.
 
 use std::sync::Arc;
 
+use atlas_domain::ProviderError;
 use atlas_embed::Engine;
 
+mod bedrock;
 mod fallback;
 mod local;
+mod ollama;
+mod openai;
+mod options;
+mod remote;
+#[cfg(test)]
+mod testing;
 
 pub use fallback::FallbackEngine;
 pub use local::{LocalEmbedder, LocalEngine, LocalOptions};
+pub use options::{EngineOptions, Origins, RemoteOptions, Sockets};
+
+/// A kind of engine: what it needs, and how it is made.
+struct Plug {
+    /// The value of `EMBEDDING_PROVIDER` that names it.
+    label: &'static str,
+    /// Every origin it calls with these options.
+    origins: fn(&EngineOptions) -> Result<Origins, ProviderError>,
+    /// Checks the options and makes it. Opens no connection.
+    make: fn(&EngineOptions, Option<Sockets>) -> Made,
+}
+
+type Made = Result<Arc<dyn Engine>, ProviderError>;
+
+/// Every engine, the default first. A newcomer is one entry here and one folder.
+const PLUGS: &[Plug] = &[
+    Plug {
+        label: local::LABEL,
+        origins: |_| Ok(Origins::default()),
+        make: |options, _| Ok(Arc::new(LocalEngine::new(options.local.clone()))),
+    },
+    Plug {
+        label: fallback::LABEL,
+        origins: |_| Ok(Origins::default()),
+        make: |_, _| Ok(Arc::new(FallbackEngine)),
+    },
+    openai::OPENAI,
+    openai::AZURE,
+    openai::COMPATIBLE,
+    ollama::PLUG,
+    bedrock::PLUG,
+];
 
 /// The values of `EMBEDDING_PROVIDER`, the default first.
-pub const LABELS: &[&str] = &[local::LABEL, fallback::LABEL];
-
-/// What any engine may need to know; each reads its own part.
-#[derive(Debug, Clone, Default)]
-pub struct EngineOptions {
-    /// For `local`.
-    pub local: LocalOptions,
+pub fn labels() -> impl Iterator<Item = &'static str> {
+    PLUGS.iter().map(|plug| plug.label)
 }
 
-/// `EMBEDDING_PROVIDER` names no engine of this build.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no embedding engine {label:?}; there are: {}", LABELS.join(", "))]
-pub struct UnknownEngine {
-    /// What was asked for.
-    pub label: String,
+/// The origins that a label will call with these options; none for an engine in this process.
+pub fn origins(label: &str, options: &EngineOptions) -> Result<Origins, ProviderError> {
+    (find(label)?.origins)(options)
 }
 
-/// The engine of a label, not loaded yet.
-pub fn engine(label: &str, options: &EngineOptions) -> Result<Arc<dyn Engine>, UnknownEngine> {
-    match label {
-        local::LABEL => Ok(Arc::new(LocalEngine::new(options.local.clone()))),
-        fallback::LABEL => Ok(Arc::new(FallbackEngine)),
-        _ => Err(UnknownEngine { label: label.to_owned() }),
-    }
+/// The engine of a label, not loaded yet. `sockets` may be absent where [`origins`] names none.
+pub fn engine(
+    label: &str,
+    options: &EngineOptions,
+    sockets: Option<Sockets>,
+) -> Result<Arc<dyn Engine>, ProviderError> {
+    (find(label)?.make)(options, sockets)
+}
+
+fn find(label: &str) -> Result<&'static Plug, ProviderError> {
+    let wanted = label.trim().to_ascii_lowercase();
+    PLUGS.iter().find(|plug| plug.label == wanted).ok_or_else(|| {
+        let shown: String = wanted.chars().take(40).collect();
+        let known: Vec<_> = labels().collect();
+        ProviderError::setting(
+            "EMBEDDING_PROVIDER",
+            format!("{shown:?} is not known; there are {}", known.join(", ")),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -48,18 +97,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_label_names_its_engine() {
-        for label in LABELS {
-            assert_eq!(engine(label, &EngineOptions::default()).expect("listed").label(), *label);
+    fn engines_in_this_process_call_nobody() {
+        for label in ["local", "fallback", " Local "] {
+            let options = EngineOptions::default();
+            assert_eq!(origins(label, &options).expect("listed"), Origins::default(), "{label}");
+            assert_eq!(
+                engine(label, &options, None).expect("listed").label(),
+                label.trim().to_ascii_lowercase()
+            );
         }
     }
 
     #[test]
     fn an_unknown_label_is_answered_with_the_known_ones() {
-        let error = engine("word2vec", &EngineOptions::default()).err().expect("unknown");
-        assert_eq!(
-            error.to_string(),
-            "there is no embedding engine \"word2vec\"; there are: local, fallback"
-        );
+        let error = engine("word2vec", &EngineOptions::default(), None).err().expect("unknown");
+        assert_eq!(error.named_setting(), Some("EMBEDDING_PROVIDER"));
+        for label in labels() {
+            assert!(error.to_string().contains(label), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_engine_outside_needs_its_client() {
+        let key = Some(secrecy::SecretString::from("test-key"));
+        let remote = RemoteOptions {
+            openai_api_key: key,
+            catalog: Arc::new(atlas_vendor::Catalog::shipped()),
+            ..RemoteOptions::default()
+        };
+        let options = EngineOptions { remote, ..EngineOptions::default() };
+        assert_eq!(origins("openai", &options).expect("OpenAI's own").calls.len(), 1);
+        assert!(engine("openai", &options, None).is_err());
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use atlas_domain::TenantScope;
 use atlas_embed::Embedding;
 use atlas_guard::Guard;
-use atlas_inference::{AiState, Inference};
+use atlas_inference::{Inference, Plugs};
+use atlas_llm::ChatModel;
 use atlas_retrieval::{Options, Retrieval};
 use atlas_store::{SqliteStore, Store};
 use atlas_testkit::fake_embedder::Words;
-use atlas_testkit::scripted_model::{ScriptedModel, Turn};
+use atlas_testkit::scripted_model::{ScriptedModel, ScriptedProvider, Turn};
 use tempfile::TempDir;
 
 use crate::Features;
@@ -31,6 +32,11 @@ impl Bench {
 
     /// With a model that says `turns`.
     pub(crate) fn scripted(turns: impl IntoIterator<Item = Turn>) -> Self {
+        Self::with(ScriptedModel::new(turns))
+    }
+
+    pub(crate) fn with(model: ScriptedModel) -> Self {
+        let model = Arc::new(model);
         let dir = TempDir::new().expect("a temporary directory");
         let store = Arc::new(SqliteStore::open(dir.path()).expect("an empty directory"));
         let scope = scope("acme");
@@ -40,8 +46,8 @@ impl Bench {
         let engine = Words::new();
         let embedding = Embedding::Vectors(engine.clone());
         let retrieval = Retrieval::open(store, embedding, guard.clone(), Options { index_dir: None });
-        let model = Arc::new(ScriptedModel::new(turns));
-        let inference = Arc::new(Inference::new(AiState::Ready(model.clone()), guard));
+        let inference = Arc::new(Inference::new(guard));
+        inference.apply(Plugs::ready(ScriptedProvider::of([model.clone()]), model.model()));
         Self {
             features: Features::new(retrieval.clone(), inference),
             retrieval,

@@ -69,7 +69,8 @@ impl AddressClass {
 
     /// The class a host promises before anything is resolved. A promise of
     /// [`Loopback`](Self::Loopback) or [`Private`](Self::Private) is enforced by the resolver, so
-    /// text cleared for a private host cannot end up at a public address.
+    /// text cleared for a private host cannot end up at a public address. Behind a proxy it is the
+    /// proxy that resolves, and that has to keep the promise.
     pub fn of_host(host: &str) -> Self {
         match Host::parse(host) {
             Ok(Host::Ipv4(address)) => Self::of(address.into()),

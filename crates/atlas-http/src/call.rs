@@ -10,7 +10,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::error::HttpError;
-use crate::policy::Origin;
+use crate::origin::Origin;
 
 /// A key and the one origin it may be sent to. Its `Debug` shows the origin only.
 #[derive(Clone)]
@@ -23,10 +23,14 @@ pub struct Credential {
 impl Credential {
     /// `Authorization: Bearer <key>` for `origin`.
     pub fn bearer(origin: Origin, key: &str) -> Result<Self, HttpError> {
-        let mut value = HeaderValue::try_from(format!("Bearer {key}"))
-            .map_err(|_| HttpError::Header { what: "the key" })?;
+        Self::header(origin, AUTHORIZATION, &format!("Bearer {key}"))
+    }
+
+    /// A header of its own for `origin`, such as `api-key` or `x-api-key`.
+    pub fn header(origin: Origin, name: HeaderName, value: &str) -> Result<Self, HttpError> {
+        let mut value = HeaderValue::try_from(value).map_err(|_| HttpError::Header { what: "the key" })?;
         value.set_sensitive(true);
-        Ok(Self { origin, name: AUTHORIZATION, value })
+        Ok(Self { origin, name, value })
     }
 }
 
@@ -36,20 +40,22 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Time limits of one call. There is no limit on the whole of an answer: a long one is not a
-/// failed one, and the caller has a deadline of its own.
+/// Time limits of one call, beside the one on connecting that belongs to the client.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// From sending the request to the first byte of the answer's body.
     pub first_token: Duration,
     /// Between two reads of the body.
     pub idle: Duration,
+    /// From sending the request to the last byte. None by default: a long answer is not a failed
+    /// one, and the caller has a deadline of its own.
+    pub total: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // Long prompts and reasoning models take a minute or two before the first token.
-        Self { first_token: Duration::from_secs(120), idle: Duration::from_secs(60) }
+        Self { first_token: Duration::from_secs(120), idle: Duration::from_secs(60), total: None }
     }
 }
 
@@ -64,10 +70,10 @@ pub struct Call {
 }
 
 impl Call {
-    /// A GET.
-    pub fn get(url: Url, purpose: &'static str) -> Self {
+    /// A request without headers and body.
+    pub fn new(method: Method, url: Url, purpose: &'static str) -> Self {
         Self {
-            method: Method::GET,
+            method,
             url,
             purpose,
             headers: HeaderMap::new(),
@@ -76,11 +82,16 @@ impl Call {
         }
     }
 
+    /// A GET.
+    pub fn get(url: Url, purpose: &'static str) -> Self {
+        Self::new(Method::GET, url, purpose)
+    }
+
     /// A POST of `body` as JSON.
     pub fn post_json(url: Url, purpose: &'static str, body: &impl Serialize) -> Result<Self, HttpError> {
         let body = serde_json::to_vec(body)
             .map_err(|_| HttpError::Protocol { reason: "the request is not JSON" })?;
-        let mut call = Self { method: Method::POST, body: body.into(), ..Self::get(url, purpose) };
+        let mut call = Self::new(Method::POST, url, purpose).body(body.into());
         call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(call)
     }
@@ -107,6 +118,23 @@ impl Call {
         let value = HeaderValue::try_from(value).map_err(|_| HttpError::Header { what: name })?;
         self.headers.insert(HeaderName::from_static(name), value);
         Ok(self)
+    }
+
+    /// Adds headers that are made already, such as those of a signature. A header that was set
+    /// before is replaced.
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        if self.headers.is_empty() {
+            self.headers = headers;
+        } else {
+            self.headers.extend(headers);
+        }
+        self
+    }
+
+    /// Replaces the body, as it goes out.
+    pub fn body(mut self, body: Bytes) -> Self {
+        self.body = body;
+        self
     }
 
     /// Replaces the time limits.
@@ -144,6 +172,21 @@ mod tests {
             let refused = Call::get(url(other), "test").authorized(&credential);
             assert!(matches!(refused, Err(HttpError::ForeignCredential { .. })), "{other}");
         }
+    }
+
+    #[test]
+    fn a_key_may_have_a_header_of_its_own() {
+        let origin: Origin = "https://llm.example.com".parse().expect("an origin");
+        let name = HeaderName::from_static("api-key");
+        let credential = Credential::header(origin, name, "test-key").expect("a header");
+        let call = Call::new(Method::DELETE, url("https://llm.example.com/"), "test")
+            .authorized(&credential)
+            .expect("its own origin");
+        assert_eq!(
+            (&call.headers["api-key"], call.headers["api-key"].is_sensitive()),
+            (&"test-key".parse().expect("a value"), true)
+        );
+        assert_eq!(call.method, Method::DELETE);
     }
 
     #[test]

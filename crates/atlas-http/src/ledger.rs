@@ -1,19 +1,24 @@
 //! What left, and for where.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use crate::address::AddressClass;
-use crate::policy::Origin;
+use crate::origin::Origin;
 
 /// Counts bytes per destination and purpose. Share one between all clients of a process.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    entries: Mutex<BTreeMap<(String, &'static str), Counts>>,
+    /// Looked at once per request; the bytes of an answer go to the counts directly.
+    entries: Mutex<BTreeMap<Origin, Purposes>>,
 }
+
+/// A few at most.
+type Purposes = Vec<(&'static str, Arc<Counts>)>;
 
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,13 +39,31 @@ pub struct LedgerEntry {
     pub last_used_unix_ms: u64,
 }
 
-#[derive(Debug)]
-struct Counts {
-    class: AddressClass,
-    requests: u64,
-    bytes_out: u64,
-    bytes_in: u64,
-    last_used_unix_ms: u64,
+/// The numbers of one line.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    requests: AtomicU64,
+    bytes_out: AtomicU64,
+    bytes_in: AtomicU64,
+    last_used_unix_ms: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn sent(&self, n_bytes: usize) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes_out.fetch_add(n_bytes as u64, Ordering::Relaxed);
+        self.touch();
+    }
+
+    pub(crate) fn received(&self, n_bytes: usize) {
+        self.bytes_in.fetch_add(n_bytes as u64, Ordering::Relaxed);
+        self.touch();
+    }
+
+    fn touch(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
+        self.last_used_unix_ms.store(now, Ordering::Relaxed);
+    }
 }
 
 impl Ledger {
@@ -52,42 +75,61 @@ impl Ledger {
     /// Every destination that was called, by name.
     pub fn list(&self) -> Vec<LedgerEntry> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries
-            .iter()
-            .map(|((destination, purpose), counts)| LedgerEntry {
-                destination: destination.clone(),
-                class: counts.class,
+        let lines = entries.iter().flat_map(|(origin, purposes)| {
+            purposes.iter().map(move |(purpose, counts)| LedgerEntry {
+                destination: origin.to_string(),
+                class: origin.class(),
                 purpose,
-                requests: counts.requests,
-                bytes_out: counts.bytes_out,
-                bytes_in: counts.bytes_in,
-                last_used_unix_ms: counts.last_used_unix_ms,
+                requests: counts.requests.load(Ordering::Relaxed),
+                bytes_out: counts.bytes_out.load(Ordering::Relaxed),
+                bytes_in: counts.bytes_in.load(Ordering::Relaxed),
+                last_used_unix_ms: counts.last_used_unix_ms.load(Ordering::Relaxed),
             })
-            .collect()
-    }
-
-    pub(crate) fn sent(&self, origin: &Origin, purpose: &'static str, n_bytes: usize) {
-        self.update(origin, purpose, |counts| {
-            counts.requests += 1;
-            counts.bytes_out += n_bytes as u64;
         });
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort_by(|a, b| (&a.destination, a.purpose).cmp(&(&b.destination, b.purpose)));
+        lines
     }
 
-    pub(crate) fn received(&self, origin: &Origin, purpose: &'static str, n_bytes: usize) {
-        self.update(origin, purpose, |counts| counts.bytes_in += n_bytes as u64);
-    }
-
-    fn update(&self, origin: &Origin, purpose: &'static str, change: impl FnOnce(&mut Counts)) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
+    /// The line for calls of this kind, made when it is the first.
+    pub(crate) fn counts(&self, origin: &Origin, purpose: &'static str) -> Arc<Counts> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = entries.entry((origin.to_string(), purpose)).or_insert_with(|| Counts {
-            class: origin.class(),
-            requests: 0,
-            bytes_out: 0,
-            bytes_in: 0,
-            last_used_unix_ms: 0,
-        });
-        counts.last_used_unix_ms = now;
-        change(counts);
+        if !entries.contains_key(origin) {
+            entries.insert(origin.clone(), Vec::new());
+        }
+        let purposes = entries.get_mut(origin).expect("it is there or was just put there");
+        if let Some((_, counts)) = purposes.iter().find(|(known, _)| *known == purpose) {
+            return Arc::clone(counts);
+        }
+        let counts = Arc::new(Counts::default());
+        purposes.push((purpose, Arc::clone(&counts)));
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_sorted_and_counted_by_destination_and_purpose() {
+        let ledger = Ledger::new();
+        let [a, b] = ["http://a.example", "https://b.example"]
+            .map(|origin| origin.parse::<Origin>().expect("an origin"));
+        ledger.counts(&b, "chat").sent(1);
+        ledger.counts(&a, "embed").sent(2);
+        ledger.counts(&a, "chat").sent(3);
+        ledger.counts(&a, "chat").received(4);
+        let list = ledger.list();
+        let seen: Vec<_> = list
+            .iter()
+            .map(|line| (&*line.destination, line.purpose, line.requests, line.bytes_out, line.bytes_in))
+            .collect();
+        let expect = [
+            ("http://a.example:80", "chat", 1, 3, 4),
+            ("http://a.example:80", "embed", 1, 2, 0),
+            ("https://b.example:443", "chat", 1, 1, 0),
+        ];
+        assert_eq!(seen, expect);
     }
 }

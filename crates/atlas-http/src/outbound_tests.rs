@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::call::{Credential, Limits};
+use crate::error::{ConnectFailure, TlsReason};
+use bytes::Bytes;
+use futures_util::StreamExt;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use url::Url;
@@ -28,7 +32,7 @@ fn url(address: SocketAddr) -> Url {
 fn client(allowed: &[&Url]) -> (Outbound, Arc<Ledger>) {
     let ledger = Arc::new(Ledger::new());
     let policy = EgressPolicy::allow(allowed.iter().map(|url| Origin::of(url).expect("an origin")));
-    (Outbound::new(policy, Arc::clone(&ledger)).expect("a client"), ledger)
+    (Outbound::new(policy, &ConnectOptions::default(), Arc::clone(&ledger)).expect("a client"), ledger)
 }
 
 #[tokio::test]
@@ -88,12 +92,11 @@ async fn a_body_that_breaks_off_is_interrupted() {
 
 #[tokio::test]
 async fn a_closed_port_is_named_without_the_url() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = url(listener.local_addr().expect("bound"));
-    drop(listener);
+    let (_bound, address) = crate::testing::closed_port();
+    let url = url(address);
     let (outbound, _) = client(&[&url]);
     let error = outbound.send(Call::get(url, "chat")).await.expect_err("closed");
-    assert!(matches!(error, HttpError::Connect { .. }), "{error:?}");
+    assert!(matches!(error, HttpError::Connect { failure: ConnectFailure::Refused, .. }), "{error:?}");
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     assert!(error.retry());
 }
@@ -104,7 +107,7 @@ async fn silence_ends_at_the_first_token_limit() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = url(listener.local_addr().expect("bound"));
     let (outbound, _) = client(&[&url]);
-    let limits = Limits { first_token: Duration::from_millis(1), idle: Duration::from_secs(60) };
+    let limits = Limits { first_token: Duration::from_millis(1), idle: Duration::from_secs(60), total: None };
     let error = outbound.send(Call::get(url.clone(), "chat").limits(limits)).await.expect_err("silence");
     assert!(matches!(error, HttpError::Timeout { limit: "first token", .. }), "{error:?}");
 }
@@ -121,7 +124,7 @@ async fn silence_after_the_first_bytes_ends_at_the_idle_limit() {
         std::future::pending::<()>().await;
     });
     let (outbound, _) = client(&[&url]);
-    let limits = Limits { first_token: Duration::from_secs(60), idle: Duration::from_millis(1) };
+    let limits = Limits { first_token: Duration::from_secs(60), idle: Duration::from_millis(1), total: None };
     let reply = outbound.send(Call::get(url, "chat").limits(limits)).await.expect("an answer");
     let pieces: Vec<_> = reply.chunks().collect().await;
     assert!(matches!(pieces.last(), Some(Err(HttpError::Timeout { limit: "idle", .. }))), "{pieces:?}");
@@ -143,7 +146,7 @@ async fn https_to_a_server_without_tls_is_a_tls_error() {
     let url = Url::parse(&format!("https://{address}/")).expect("a URL");
     let (outbound, _) = client(&[&url]);
     let error = outbound.send(Call::get(url, "chat")).await.expect_err("no TLS");
-    assert!(matches!(error, HttpError::Tls { .. }), "{error:?}");
+    assert!(matches!(error, HttpError::Tls { reason: TlsReason::Other, .. }), "{error:?}");
 }
 
 #[test]

@@ -1,127 +1,123 @@
 //! Which origins may be called.
 
-use std::collections::HashSet;
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
-use url::{Host, Url};
+use url::Url;
 
 use crate::address::AddressClass;
 use crate::error::HttpError;
-
-/// Scheme, host and port: what a setting allows and what a credential belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
-    https: bool,
-    host: String,
-    port: u16,
-}
-
-impl Origin {
-    /// The origin of a URL. The `url` crate has already turned other spellings of a host (upper
-    /// case, decimal and octal IPv4, international names) into the one that is compared.
-    pub fn of(url: &Url) -> Result<Self, HttpError> {
-        let https = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return Err(HttpError::Url { reason: "only http and https are spoken" }),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(HttpError::Url { reason: "it holds a user name or password; use the key setting" });
-        }
-        let host = url.host_str().ok_or(HttpError::Url { reason: "it has no host" })?;
-        let port = url.port_or_known_default().ok_or(HttpError::Url { reason: "it has no port" })?;
-        Ok(Self { https, host: host.to_owned(), port })
-    }
-
-    /// The host, IPv6 literals in brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The class the host promises, before anything is resolved.
-    pub fn class(&self) -> AddressClass {
-        AddressClass::of_host(&self.host)
-    }
-}
-
-impl FromStr for Origin {
-    type Err = HttpError;
-
-    fn from_str(text: &str) -> Result<Self, HttpError> {
-        Self::of(&Url::parse(text).map_err(|_| HttpError::Url { reason: "it does not parse" })?)
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", if self.https { "https" } else { "http" }, self.host, self.port)
-    }
-}
+use crate::origin::Origin;
 
 /// The origins that the settings name. Nothing else is ever connected to; the default allows
 /// nothing.
 #[derive(Debug, Clone, Default)]
 pub struct EgressPolicy {
-    allowed: HashSet<Origin>,
+    /// A handful at most, so a list: looking through it needs no allocation.
+    allowed: Vec<Origin>,
+    /// Connected to, but never asked for anything of its own.
+    proxies: Vec<Origin>,
+    private_only: bool,
+    credential_sources: bool,
 }
 
 impl EgressPolicy {
     /// Allows these origins and no others.
     pub fn allow(origins: impl IntoIterator<Item = Origin>) -> Self {
-        Self { allowed: origins.into_iter().collect() }
+        Self { allowed: origins.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Allows these origins even where they are metadata or link-local literals, which hand out
+    /// credentials. For the fetcher of AWS credentials and for nothing else: a client that carries
+    /// prompts must not be able to ask there. Names that resolve to such addresses stay refused.
+    pub fn credential_sources(origins: impl IntoIterator<Item = Origin>) -> Self {
+        Self { credential_sources: true, ..Self::allow(origins) }
+    }
+
+    /// Allows a proxy to be connected to. It is no destination by that.
+    pub fn with_proxy(mut self, origin: Origin) -> Self {
+        self.proxies.push(origin);
+        self
+    }
+
+    /// Refuses public addresses, for installations without a way out. Behind a proxy addresses are
+    /// not ours to see, so there a name that promises no private network is refused as well.
+    pub fn private_only(mut self) -> Self {
+        self.private_only = true;
+        self
     }
 
     /// Whether the URL may be requested: its origin is allowed and, where its host is a literal,
     /// the address is. Names are checked again by the resolver, on the addresses they have.
     pub fn check(&self, url: &Url) -> Result<Origin, HttpError> {
-        let origin = Origin::of(url)?;
-        if !self.allowed.contains(&origin) {
-            return Err(denied(&origin.host, "the settings do not name this origin"));
-        }
-        match url.host() {
-            Some(Host::Ipv4(address)) => check_literal(&origin.host, address.into())?,
-            Some(Host::Ipv6(address)) => check_literal(&origin.host, address.into())?,
-            Some(Host::Domain(_)) | None => {}
-        }
-        Ok(origin)
+        let Some(origin) = self.allowed.iter().find(|origin| origin.holds(url)) else {
+            return Err(unnamed(Origin::of(url)?.host()));
+        };
+        self.check_literal(origin)?;
+        Ok(origin.clone())
     }
 
-    /// Whether a name may be resolved at all.
-    pub(crate) fn check_name(&self, name: &str) -> Result<(), HttpError> {
-        if self.allowed.iter().any(|origin| origin.host == name) {
-            Ok(())
-        } else {
-            Err(denied(name, "the settings do not name this host"))
+    /// The same, of an origin.
+    pub(crate) fn check_origin(&self, origin: &Origin) -> Result<(), HttpError> {
+        if !self.allowed.contains(origin) {
+            return Err(unnamed(origin.host()));
+        }
+        self.check_literal(origin)
+    }
+
+    /// Whether a proxy may be connected to.
+    pub(crate) fn check_proxy(&self, origin: &Origin) -> Result<(), HttpError> {
+        if !self.proxies.contains(origin) {
+            return Err(denied(origin.host(), "the policy does not name this proxy"));
+        }
+        self.check_literal(origin)
+    }
+
+    /// Whether a target may be left to a proxy, which resolves names on its own.
+    pub(crate) fn check_proxied(&self, target: &Origin) -> Result<(), HttpError> {
+        if self.private_only && target.class() == AddressClass::Public {
+            return Err(denied(target.host(), "behind the proxy it could be a public address"));
+        }
+        Ok(())
+    }
+
+    fn check_literal(&self, origin: &Origin) -> Result<(), HttpError> {
+        let Some(address) = origin.literal() else { return Ok(()) };
+        let host = origin.host();
+        match AddressClass::of(address) {
+            AddressClass::Metadata if self.credential_sources => Ok(()),
+            class if class.is_forbidden() => {
+                Err(denied(host, "metadata services and addresses of no single host are never called"))
+            }
+            AddressClass::Public if self.private_only => Err(denied(host, PUBLIC_REFUSED)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `name` may be connected to at `address`.
+    pub(crate) fn check_resolved(&self, name: &str, address: IpAddr) -> Result<AddressClass, HttpError> {
+        let class = AddressClass::of(address);
+        match (AddressClass::of_host(name), class) {
+            (_, AddressClass::Metadata | AddressClass::Unroutable) => {
+                Err(denied(name, "it resolves to a metadata service or to no single host"))
+            }
+            (_, AddressClass::LinkLocal) => Err(denied(name, "it resolves to a link-local address")),
+            (AddressClass::Loopback, AddressClass::Private | AddressClass::Public) => {
+                Err(denied(name, "a name of this machine resolves to another machine"))
+            }
+            (AddressClass::Private, AddressClass::Public) => {
+                Err(denied(name, "a name of a private network resolves to a public address"))
+            }
+            (_, AddressClass::Public) if self.private_only => Err(denied(name, PUBLIC_REFUSED)),
+            // A public name at a private address is a private endpoint of a vendor.
+            (_, class) => Ok(class),
         }
     }
 }
 
-fn check_literal(host: &str, address: IpAddr) -> Result<(), HttpError> {
-    if AddressClass::of(address).is_forbidden() {
-        return Err(denied(host, "metadata services and addresses of no single host are never called"));
-    }
-    Ok(())
-}
+const PUBLIC_REFUSED: &str = "the settings allow private addresses only";
 
-/// Whether `name` may be connected to at `address`.
-pub(crate) fn check_resolved(name: &str, address: IpAddr) -> Result<AddressClass, HttpError> {
-    let class = AddressClass::of(address);
-    match (AddressClass::of_host(name), class) {
-        (_, AddressClass::Metadata | AddressClass::Unroutable) => {
-            Err(denied(name, "it resolves to a metadata service or to no single host"))
-        }
-        (_, AddressClass::LinkLocal) => Err(denied(name, "it resolves to a link-local address")),
-        (AddressClass::Loopback, AddressClass::Private | AddressClass::Public) => {
-            Err(denied(name, "a name of this machine resolves to another machine"))
-        }
-        (AddressClass::Private, AddressClass::Public) => {
-            Err(denied(name, "a name of a private network resolves to a public address"))
-        }
-        // A public name at a private address is a private endpoint of a vendor.
-        (_, class) => Ok(class),
-    }
+fn unnamed(host: &str) -> HttpError {
+    denied(host, "the settings do not name this origin")
 }
 
 fn denied(host: &str, rule: &'static str) -> HttpError {
@@ -202,7 +198,8 @@ mod tests {
     #[track_caller]
     fn resolves(name: &str, address: &str, expect: bool) {
         let address = address.parse().expect("an address");
-        assert_eq!(check_resolved(name, address).is_ok(), expect, "{name} at {address}");
+        let policy = EgressPolicy::default();
+        assert_eq!(policy.check_resolved(name, address).is_ok(), expect, "{name} at {address}");
     }
 
     #[test]
@@ -221,9 +218,48 @@ mod tests {
     }
 
     #[test]
-    fn only_http_is_spoken() {
-        for text in ["ftp://a.example/", "file:///etc/passwd", "unix:/run/x", "not a url"] {
-            assert!(matches!(text.parse::<Origin>(), Err(HttpError::Url { .. })), "{text}");
-        }
+    fn a_policy_for_credential_sources_opens_metadata_literals_that_it_names_and_nothing_else() {
+        let sources = ["http://169.254.170.23/v1/credentials", "http://[fd00:ec2::254]/"];
+        let policy =
+            EgressPolicy::credential_sources(sources.map(|source| source.parse().expect("an origin")));
+        let allows = |url: &str| policy.check(&Url::parse(url).expect("a URL")).is_ok();
+        assert!(sources.iter().all(|source| allows(source)));
+        assert!(!allows("http://169.254.169.254/latest"));
+        assert!(!allows("https://169.254.170.23/"));
+        let metadata = "169.254.169.254".parse().expect("an address");
+        assert!(policy.check_resolved("sts.amazonaws.com", metadata).is_err());
+        assert!(
+            EgressPolicy::credential_sources(["http://0.0.0.0".parse().expect("an origin")])
+                .check(&Url::parse("http://0.0.0.0").expect("a URL"))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_private_policy_refuses_public_addresses_however_they_are_spelled() {
+        let urls = ["http://8.8.8.8/", "http://10.0.0.1/", "http://llm.example.com/", "http://127.0.0.1/"];
+        let policy = policy(&urls).private_only();
+        let allows = |url: &str| policy.check(&Url::parse(url).expect("a URL")).is_ok();
+        assert_eq!(urls.map(allows), [false, true, true, true]);
+        let resolved = |address: &str| {
+            policy.check_resolved("llm.example.com", address.parse().expect("an address")).is_ok()
+        };
+        assert_eq!(["8.8.8.8", "10.0.0.1", "2606:4700::1"].map(resolved), [false, true, false]);
+        let proxied = |origin: &str| policy.check_proxied(&origin.parse().expect("an origin")).is_ok();
+        assert_eq!(["http://llm.example.com", "http://vllm.internal"].map(proxied), [false, true]);
+    }
+
+    #[test]
+    fn a_proxy_is_connected_to_and_is_no_destination() {
+        let proxy: Origin = "http://10.0.0.1:3128".parse().expect("an origin");
+        let policy = EgressPolicy::default().with_proxy(proxy.clone());
+        assert!(policy.check_proxy(&proxy).is_ok());
+        assert!(policy.check(&Url::parse("http://10.0.0.1:3128/").expect("a URL")).is_err());
+        assert!(EgressPolicy::allow([proxy.clone()]).check_proxy(&proxy).is_err());
+        let metadata: Origin = "http://169.254.169.254:3128".parse().expect("an origin");
+        assert!(EgressPolicy::default().with_proxy(metadata.clone()).check_proxy(&metadata).is_err());
+        let public: Origin = "http://8.8.8.8:3128".parse().expect("an origin");
+        let private_only = EgressPolicy::default().with_proxy(public.clone()).private_only();
+        assert!(private_only.check_proxy(&public).is_err());
     }
 }

@@ -4,11 +4,10 @@
 //! outcome decides for all. Only what speaks against the provider counts: a refused key or a
 //! throttle is an answer, and an answering provider is up.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use atlas_domain::{Fault, Timestamp};
-use atlas_llm::LlmError;
+use atlas_domain::{ProviderError, ProviderErrorKind, Timestamp};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -41,13 +40,13 @@ struct Inner {
     open_until: Option<Instant>,
     trying: bool,
     since: Timestamp,
-    last_error: Option<LlmError>,
+    last_error: Option<ProviderError>,
 }
 
 /// Why nobody asks at the moment.
 #[derive(Debug)]
 pub(crate) struct Rejected {
-    pub(crate) source: LlmError,
+    pub(crate) source: ProviderError,
     pub(crate) retry_after: Duration,
 }
 
@@ -59,20 +58,20 @@ impl Breaker {
     }
 
     /// Lets an attempt through, or says when to come back.
-    pub(crate) fn admit(&self) -> Result<Pass<'_>, Rejected> {
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Pass, Rejected> {
         let mut inner = self.lock();
         let Some(until) = inner.open_until else {
-            return Ok(Pass { breaker: self, trial: false, settled: false });
+            return Ok(Pass { breaker: Arc::clone(self), trial: false });
         };
         let now = Instant::now();
         if now < until || inner.trying {
             // A trial that is under way will be over in a moment, one way or the other.
             let retry_after = until.saturating_duration_since(now).max(Duration::from_secs(1));
-            let source = inner.last_error.clone().unwrap_or(LlmError::CutShort);
+            let source = inner.last_error.clone().unwrap_or_else(ProviderError::cut_short);
             return Err(Rejected { source, retry_after });
         }
         inner.trying = true;
-        Ok(Pass { breaker: self, trial: true, settled: false })
+        Ok(Pass { breaker: Arc::clone(self), trial: true })
     }
 
     /// The state, and since when nothing changed about it.
@@ -96,7 +95,7 @@ impl Breaker {
         inner.trying = false;
     }
 
-    fn fail(&self, error: &LlmError) {
+    fn fail(&self, error: &ProviderError) {
         let mut inner = self.lock();
         inner.failures += 1;
         inner.trying = false;
@@ -114,34 +113,57 @@ impl Breaker {
     }
 }
 
-/// Whether an error speaks against the provider.
-pub(crate) fn counts(error: &LlmError) -> bool {
-    error.fault() == Fault::Upstream && !matches!(error, LlmError::Throttled { .. })
+/// What an error says about the provider.
+fn verdict(error: &ProviderError) -> Verdict {
+    match error.kind() {
+        kind if kind.is_unavailable() => Verdict::Down,
+        // Somebody else answers in its place: a captive portal, the start page of a proxy.
+        ProviderErrorKind::Protocol => Verdict::Down,
+        // It was never asked.
+        ProviderErrorKind::Egress | ProviderErrorKind::Settings => Verdict::Nothing,
+        _ => Verdict::Up,
+    }
+}
+
+enum Verdict {
+    Up,
+    Down,
+    Nothing,
 }
 
 /// One attempt. Dropped without a verdict (the caller went away), it says nothing.
 #[derive(Debug)]
-pub(crate) struct Pass<'a> {
-    breaker: &'a Breaker,
+pub(crate) struct Pass {
+    breaker: Arc<Breaker>,
     trial: bool,
-    settled: bool,
 }
 
-impl Pass<'_> {
+impl Pass {
+    /// The answer has begun. A trial is over with that: nobody has to wait for its last word.
+    pub(crate) fn answers(&mut self) {
+        if std::mem::take(&mut self.trial) {
+            self.breaker.close();
+        }
+    }
+
     pub(crate) fn succeeded(mut self) {
-        self.settled = true;
+        self.trial = false;
         self.breaker.close();
     }
 
-    pub(crate) fn failed(mut self, error: &LlmError) {
-        self.settled = true;
-        if counts(error) { self.breaker.fail(error) } else { self.breaker.close() }
+    pub(crate) fn failed(mut self, error: &ProviderError) {
+        match verdict(error) {
+            Verdict::Up => self.breaker.close(),
+            Verdict::Down => self.breaker.fail(error),
+            Verdict::Nothing => return,
+        }
+        self.trial = false;
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Pass {
     fn drop(&mut self) {
-        if self.trial && !self.settled {
+        if self.trial {
             self.breaker.lock().trying = false;
         }
     }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use atlas_domain::{Fault, Retry};
-use atlas_llm::LlmError;
+use atlas_domain::{Fault, ProviderError, ProviderErrorKind, Retry};
 
 /// Why a job has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -16,7 +15,7 @@ pub enum InferenceError {
     Unavailable {
         /// What the provider did last.
         #[source]
-        source: LlmError,
+        source: ProviderError,
         /// When to come back, as far as it is known.
         retry_after: Option<Duration>,
     },
@@ -25,7 +24,15 @@ pub enum InferenceError {
     Refused {
         /// Why.
         #[source]
-        source: LlmError,
+        source: ProviderError,
+    },
+    /// The job names a model that is not one of the configured ones.
+    #[error("the model {model:?} is not configured here; configured: {}", known.join(", "))]
+    UnknownModel {
+        /// What was asked for.
+        model: String,
+        /// What may be asked for.
+        known: Vec<String>,
     },
     /// As many jobs as may run are running.
     #[error("too many AI requests at once")]
@@ -43,7 +50,7 @@ pub enum InferenceError {
 
 impl InferenceError {
     /// Sorts a provider's error by who can do something about it.
-    pub(crate) fn from_llm(source: LlmError) -> Self {
+    pub(crate) fn from_provider(source: ProviderError) -> Self {
         match source.fault() {
             Fault::Upstream | Fault::Capacity => {
                 let retry_after = match source.retry() {
@@ -58,7 +65,7 @@ impl InferenceError {
 
     /// Whether a shorter prompt may be answered.
     pub fn wants_shorter_prompt(&self) -> bool {
-        matches!(self, Self::Refused { source: LlmError::PromptTooLong { .. } })
+        matches!(self, Self::Refused { source } if source.kind() == ProviderErrorKind::PromptTooLong)
     }
 
     /// A stable word for problem bodies, metrics and tests.
@@ -67,10 +74,29 @@ impl InferenceError {
             Self::NotConfigured => "ai_not_configured",
             Self::Unavailable { .. } => "ai_unavailable",
             Self::Refused { source } => source.code(),
+            Self::UnknownModel { .. } => "ai_model_unknown",
             Self::Capacity => "ai_busy",
             Self::Deadline => "ai_deadline",
             Self::Unusable { .. } => "ai_answer_unusable",
         }
+    }
+
+    /// What the provider did, where it did something.
+    pub fn provider_error(&self) -> Option<&ProviderError> {
+        match self {
+            Self::Unavailable { source, .. } | Self::Refused { source } => Some(source),
+            Self::NotConfigured
+            | Self::UnknownModel { .. }
+            | Self::Capacity
+            | Self::Deadline
+            | Self::Unusable { .. } => None,
+        }
+    }
+
+    /// The most telling word for the audit log and the status: the provider's failure where there
+    /// is one.
+    pub(crate) fn cause(&self) -> &'static str {
+        self.provider_error().map_or_else(|| self.code(), ProviderError::code)
     }
 
     /// Who has to act.
@@ -79,6 +105,7 @@ impl InferenceError {
             Self::NotConfigured => Fault::Settings,
             Self::Unavailable { .. } | Self::Deadline | Self::Unusable { .. } => Fault::Upstream,
             Self::Refused { source } => source.fault(),
+            Self::UnknownModel { .. } => Fault::Caller,
             Self::Capacity => Fault::Capacity,
         }
     }
@@ -88,7 +115,10 @@ impl InferenceError {
         match self {
             Self::Unavailable { retry_after, .. } => retry_after.map_or(Retry::Now, Retry::After),
             Self::Capacity | Self::Deadline => Retry::Now,
-            Self::NotConfigured | Self::Refused { .. } | Self::Unusable { .. } => Retry::Never,
+            Self::NotConfigured
+            | Self::Refused { .. }
+            | Self::UnknownModel { .. }
+            | Self::Unusable { .. } => Retry::Never,
         }
     }
 }

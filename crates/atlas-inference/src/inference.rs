@@ -1,303 +1,168 @@
-//! A job from admission to audit.
+//! The one handle, and what can be learnt from it without asking the provider.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use atlas_domain::{DestinationClass, Timestamp};
+use arc_swap::ArcSwap;
+use atlas_domain::Timestamp;
 use atlas_guard::Guard;
-use atlas_llm::{ChatEvent, ChatModel, ChatRequest, Finish, LlmError, Usage};
-use futures_util::StreamExt;
+use jiff::tz::TimeZone;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
 
-use crate::breaker::{Breaker, Pass};
+use crate::audit::{Counters, Tally};
 use crate::error::InferenceError;
-use crate::job::{Answered, Job, OnText, ServedBy};
-use crate::report::{Failure, Status, TestReport, describe};
-use crate::retry::{Budget, delay};
+use crate::job::Feature;
+use crate::ladder::Testing;
+use crate::profiles::{Profiles, StoredProfile};
+use crate::report::{FeatureModel, Problem, Status};
+use crate::route::{Limits, Route};
+use crate::snapshot::{Plugs, ProviderState, Snapshot};
 
-/// Jobs at once. A chat takes seconds to minutes, and a queue in front of it only hides that.
+/// Jobs of features at once. A chat takes seconds to minutes, and a queue in front of it only
+/// hides that.
 const MOST_JOBS: usize = 16;
-/// A deadline says something about the provider only if it was given time to begin.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The connection test is watched by a person.
-const TEST_LIMIT: Duration = Duration::from_secs(30);
+/// Requests of other tools at once: streams cost little, and those who open them have limits of
+/// their own. They must not keep the features from their slots, nor the other way round.
+const MOST_INBOUND: usize = 1024;
 
-/// What the settings made of the AI.
-#[derive(Clone)]
-pub enum AiState {
-    /// Nothing is set: the product works without.
-    NotConfigured,
-    /// Something is set and cannot work.
-    Misconfigured(LlmError),
-    /// The one model.
-    Ready(Arc<dyn ChatModel>),
-}
-
-/// The way to the model.
+/// The way to the model. One for the whole process; settings change inside of it.
 pub struct Inference {
-    state: AiState,
-    guard: Arc<Guard>,
-    slots: Semaphore,
-    breaker: Breaker,
-    budget: Budget,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Debug, Default, Clone)]
-struct Seen {
-    last_success: Option<Timestamp>,
-    last_failure: Option<Failure>,
-}
-
-/// What one attempt brought.
-struct Attempt {
-    text: String,
-    finish: Finish,
-    usage: Option<Usage>,
-    redactions: usize,
-}
-
-/// What an attempt has delivered when it fails or is given up.
-#[derive(Default)]
-struct Progress {
-    delivered: bool,
+    live: ArcSwap<Snapshot>,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) profiles: Profiles,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) testing: Testing,
+    jobs: Arc<Semaphore>,
+    inbound: Arc<Semaphore>,
 }
 
 impl Inference {
-    /// A path to what the settings made.
-    pub fn new(state: AiState, guard: Arc<Guard>) -> Self {
+    /// A path to nothing yet; see [`Inference::apply`].
+    pub fn new(guard: Arc<Guard>) -> Self {
         Self {
-            state,
+            live: ArcSwap::from_pointee(Snapshot::new(Plugs::not_configured())),
             guard,
-            slots: Semaphore::new(MOST_JOBS),
-            breaker: Breaker::new(),
-            budget: Budget::new(),
-            seen: Mutex::default(),
+            profiles: Profiles::default(),
+            tally: Arc::default(),
+            testing: Testing::default(),
+            jobs: Arc::new(Semaphore::new(MOST_JOBS)),
+            inbound: Arc::new(Semaphore::new(MOST_INBOUND)),
         }
     }
 
-    /// What the settings made.
-    pub fn state(&self) -> &AiState {
-        &self.state
+    /// Puts new settings to work, whole and at once. Jobs that run finish on the old ones; breaker,
+    /// retry budget and routes begin anew.
+    pub fn apply(&self, plugs: Plugs) {
+        self.live.store(Arc::new(Snapshot::new(plugs)));
     }
 
-    /// Answers a job. Dropping the future cancels it, upstream too.
-    pub async fn complete(&self, job: Job) -> Result<Answered, InferenceError> {
-        let model = self.model()?;
-        // Over the limit is an answer, not a queue: the caller can come back, and its own
-        // deadline is running.
-        let _slot = self.slots.try_acquire().map_err(|_| InferenceError::Capacity)?;
-        let started = Instant::now();
-        let feature = job.feature;
-        let answered = self.run(model.as_ref(), job, started).await;
-        self.remember(answered.as_ref().err().map(InferenceError::code));
-        // Who asked what of whom and what it took; never a text.
-        let served_by = served_by(model.as_ref());
-        tracing::info!(
-            target: "atlas::audit",
-            feature = feature.as_str(),
-            provider = served_by.provider,
-            model = served_by.model,
-            host = served_by.host,
-            destination = served_by.destination,
-            outcome = answered.as_ref().map_or_else(InferenceError::code, |_| "ok"),
-            input_tokens = answered.as_ref().map_or(0, |answered| answered.usage.input),
-            output_tokens = answered.as_ref().map_or(0, |answered| answered.usage.output),
-            redactions = answered.as_ref().map_or(0, |answered| answered.redactions),
-            latency_ms = started.elapsed().as_millis() as u64,
-            "ai call"
-        );
-        answered
+    /// What the settings made of the provider.
+    pub fn state(&self) -> ProviderState {
+        self.snapshot().plugs.provider.clone()
     }
 
-    /// Proves the connection with the model that serves traffic, and says what to do if it
-    /// fails. A provider that answers the test is up, so the breaker closes.
-    pub async fn test(&self) -> TestReport {
-        let model = match self.model() {
-            Ok(model) => model,
-            Err(InferenceError::Refused { source }) => {
-                return TestReport::failed(None, &source, Duration::ZERO);
-            }
-            Err(_) => return TestReport::not_configured(),
-        };
-        let started = Instant::now();
-        let probe = async {
-            // The guard's verdict on this destination is part of what is tested.
-            let nothing = String::new();
-            self.guard.clear(nothing, model.destination()).map_err(egress)?;
-            let limit = Err(LlmError::Timeout { limit: "connection test" });
-            timeout_at(started + TEST_LIMIT, model.probe()).await.unwrap_or(limit)
-        };
-        let result = probe.await;
-        let served_by = served_by(model.as_ref());
-        self.remember(result.as_ref().err().map(LlmError::code));
-        match result {
-            Ok(()) => {
-                self.breaker.close();
-                TestReport::ok(&served_by, started.elapsed())
-            }
-            Err(error) => {
-                tracing::warn!(provider = served_by.provider, %error, "the connection test failed");
-                TestReport::failed(Some(&served_by), &error, started.elapsed())
-            }
-        }
+    /// Whether there is a provider to ask; what [`Inference::complete`] would say otherwise.
+    pub fn ready(&self) -> Result<(), InferenceError> {
+        self.snapshot().provider().map(drop)
+    }
+
+    /// The models that a job may name, the default first.
+    pub fn models(&self) -> Vec<String> {
+        self.snapshot().models().into_iter().map(str::to_owned).collect()
+    }
+
+    /// What a feature can count on with its model.
+    pub fn limits(&self, feature: Feature) -> Result<Limits, InferenceError> {
+        Ok(self.snapshot().route(feature, None, &self.profiles)?.limits())
+    }
+
+    /// How many calls ended how.
+    pub fn counters(&self) -> Counters {
+        self.tally.read()
+    }
+
+    /// What was measured so far, to be kept beyond this process.
+    pub fn profiles(&self) -> Vec<StoredProfile> {
+        self.profiles.all()
+    }
+
+    /// Takes up what an earlier process measured.
+    pub fn restore_profiles(&self, profiles: Vec<StoredProfile>) {
+        self.profiles.replace(profiles);
+        self.snapshot().routes.clear();
     }
 
     /// What is known about the provider without asking it.
     pub fn status(&self) -> Status {
-        let (breaker, since) = self.breaker.state();
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (state, problem, served_by) = match &self.state {
-            AiState::NotConfigured => ("not_configured", None, None),
-            AiState::Misconfigured(error) => ("misconfigured", Some(describe(error)), None),
-            AiState::Ready(model) => ("ready", None, Some(served_by(model.as_ref()))),
+        let snapshot = self.snapshot();
+        let (breaker, since) = snapshot.breaker.state();
+        let seen = snapshot.seen();
+        let (state, problem) = match &snapshot.plugs.provider {
+            ProviderState::NotConfigured => ("not_configured", None),
+            ProviderState::Misconfigured(error) => ("misconfigured", Some(Problem::of("", error))),
+            ProviderState::Ready(_) => ("ready", None),
         };
-        let Seen { last_success, last_failure } = seen;
-        Status { state, problem, served_by, breaker, since, last_success, last_failure }
-    }
-
-    fn model(&self) -> Result<&Arc<dyn ChatModel>, InferenceError> {
-        match &self.state {
-            AiState::NotConfigured => Err(InferenceError::NotConfigured),
-            AiState::Misconfigured(error) => Err(InferenceError::Refused { source: error.clone() }),
-            AiState::Ready(model) => Ok(model),
+        let served_by = snapshot.route(Feature::Test, None, &self.profiles).ok();
+        let models = match &snapshot.plugs.provider {
+            ProviderState::Ready(_) => {
+                Feature::ROUTED.into_iter().map(|feature| self.model_of(&snapshot, feature)).collect()
+            }
+            ProviderState::NotConfigured | ProviderState::Misconfigured(_) => Vec::new(),
+        };
+        Status {
+            state,
+            problem,
+            served_by: served_by.map(|route| route.served_by.clone()),
+            breaker,
+            since,
+            last_success: seen.last_success,
+            last_failure: seen.last_failure,
+            models,
+            fallback_allowed: snapshot.plugs.fallback.is_some(),
+            generation: snapshot.plugs.generation,
         }
     }
 
-    /// Tries, and tries again while nothing was delivered and it may help.
-    async fn run(
-        &self,
-        model: &dyn ChatModel,
-        job: Job,
-        started: Instant,
-    ) -> Result<Answered, InferenceError> {
-        let Job { feature: _, request, deadline, mut on_text } = job;
-        let end = started + deadline;
-        for n_retries in 0.. {
-            let pass = self.breaker.admit().map_err(|rejected| InferenceError::Unavailable {
-                source: rejected.source,
-                retry_after: Some(rejected.retry_after),
-            })?;
-            let begun = Instant::now();
-            let mut progress = Progress::default();
-            let attempt = self.attempt(model, &request, &mut on_text, &mut progress);
-            let result = match timeout_at(end, attempt).await {
-                Ok(result) => result,
-                Err(_) => {
-                    give_up(pass, &progress, begun);
-                    return Err(InferenceError::Deadline);
-                }
-            };
-            let error = match result {
-                Ok(attempt) => {
-                    pass.succeeded();
-                    self.budget.refill();
-                    return Ok(answered(model, &request, attempt, started.elapsed()));
-                }
-                Err(error) => error,
-            };
-            pass.failed(&error);
-            let time_left = end.saturating_duration_since(Instant::now());
-            let wait =
-                delay(&error, n_retries, time_left).filter(|_| !progress.delivered && self.budget.take());
-            let Some(wait) = wait else { return Err(InferenceError::from_llm(error)) };
-            tracing::debug!(code = error.code(), wait_ms = wait.as_millis() as u64, "retrying");
-            tokio::time::sleep(wait).await;
-        }
-        Err(InferenceError::Deadline)
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.live.load_full()
     }
 
-    /// Clears the request for the model's destination and reads one answer.
-    async fn attempt(
-        &self,
-        model: &dyn ChatModel,
-        request: &ChatRequest,
-        on_text: &mut Option<OnText>,
-        progress: &mut Progress,
-    ) -> Result<Attempt, LlmError> {
-        let cleared = self.guard.clear(request.clone(), model.destination()).map_err(egress)?;
-        let redactions = cleared.redactions().total();
-        let mut stream = model.stream(cleared).await?;
-        let mut text = String::new();
-        let mut usage = None;
-        while let Some(event) = stream.next().await {
-            match event? {
-                ChatEvent::Text(piece) => {
-                    progress.delivered = true;
-                    text.push_str(&piece);
-                    if let Some(on_text) = on_text {
-                        on_text(&piece);
-                    }
-                }
-                ChatEvent::Reasoning(_) => {}
-                ChatEvent::Usage(counted) => usage = Some(counted),
-                ChatEvent::Finished(finish) => return Ok(Attempt { text, finish, usage, redactions }),
+    pub(crate) fn slots(&self, feature: Feature) -> &Arc<Semaphore> {
+        if feature == Feature::Inbound { &self.inbound } else { &self.jobs }
+    }
+
+    fn model_of(&self, snapshot: &Snapshot, feature: Feature) -> FeatureModel {
+        let model = snapshot.model_of(feature).to_owned();
+        match snapshot.route(feature, None, &self.profiles) {
+            Ok(route) => FeatureModel {
+                feature,
+                model,
+                degraded: lacks(&route, feature),
+                warnings: retirement(&route).into_iter().collect(),
+                problem: None,
+            },
+            Err(error) => {
+                let label = snapshot.provider().map_or("", |provider| provider.label());
+                let problem = error.provider_error().map(|error| Problem::of(label, error));
+                FeatureModel { feature, model, degraded: Vec::new(), warnings: Vec::new(), problem }
             }
         }
-        Err(LlmError::CutShort)
-    }
-
-    fn remember(&self, failure: Option<&'static str>) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match failure {
-            None => seen.last_success = Some(Timestamp::now()),
-            Some(code) => seen.last_failure = Some(Failure { at: Timestamp::now(), code }),
-        }
     }
 }
 
-/// The deadline passed during an attempt: silence of some length counts as a failure, a long
-/// answer or a hasty caller does not.
-fn give_up(pass: Pass<'_>, progress: &Progress, begun: Instant) {
-    if !progress.delivered && begun.elapsed() >= PATIENCE {
-        pass.failed(&LlmError::Timeout { limit: "the caller's deadline" });
+/// What a feature wants and its model has not.
+fn lacks(route: &Route, feature: Feature) -> Vec<&'static str> {
+    let limits = route.limits();
+    let mut lacks = Vec::new();
+    if feature.wants_tools() && !limits.tools {
+        lacks.push("tools");
     }
-}
-
-fn egress(refusal: atlas_guard::GuardError) -> LlmError {
-    LlmError::Egress { detail: refusal.to_string() }
-}
-
-fn answered(model: &dyn ChatModel, request: &ChatRequest, attempt: Attempt, latency: Duration) -> Answered {
-    let Attempt { text, finish, usage, redactions } = attempt;
-    let estimate = || Usage {
-        input: request.messages.iter().map(|message| n_tokens(&message.text)).sum(),
-        output: n_tokens(&text),
-        ..Usage::default()
-    };
-    Answered {
-        usage_estimated: usage.is_none(),
-        usage: usage.unwrap_or_else(estimate),
-        text,
-        finish,
-        served_by: served_by(model),
-        latency,
-        redactions,
+    if feature.wants_json_schema() && !limits.json_schema {
+        lacks.push("json_schema");
     }
+    lacks
 }
 
-/// A rule of thumb for the tokenisers in use: four characters of English.
-fn n_tokens(text: &str) -> u64 {
-    (text.chars().count() as u64).div_ceil(4)
-}
-
-fn served_by(model: &dyn ChatModel) -> ServedBy {
-    let destination = model.destination();
-    ServedBy {
-        provider: model.provider().to_owned(),
-        model: model.model().to_owned(),
-        host: destination.host_name().to_owned(),
-        destination: class_name(destination.class()).to_owned(),
-    }
-}
-
-fn class_name(class: DestinationClass) -> &'static str {
-    match class {
-        DestinationClass::InProcess => "in_process",
-        DestinationClass::Loopback => "loopback",
-        DestinationClass::Private => "private",
-        DestinationClass::VendorCloud => "vendor_cloud",
-        DestinationClass::Public => "public",
-    }
+/// What to know about the end of a route's model today.
+pub(crate) fn retirement(route: &Route) -> Option<String> {
+    route.facts.retirement(TimeZone::UTC.to_datetime(Timestamp::now()).date())
 }

@@ -1,13 +1,14 @@
-//! What is shown about the provider: status, the connection test, and what to do.
+//! What is shown about the provider: its status and the outcome of the connection test.
 
 use std::time::Duration;
 
-use atlas_domain::Timestamp;
-use atlas_llm::LlmError;
+use atlas_domain::{Check, CheckStatus, ProviderError, Timestamp};
+use atlas_llm::CapabilityProfile;
 use serde::Serialize;
 
 use crate::breaker::BreakerState;
-use crate::job::ServedBy;
+use crate::hints::hint_for;
+use crate::job::{Feature, ServedBy};
 
 /// The provider's state as this process knows it.
 #[derive(Debug, Clone, Serialize)]
@@ -17,7 +18,7 @@ pub struct Status {
     /// What is wrong with the settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
-    /// Who would answer.
+    /// Who would answer a feature without a model of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served_by: Option<ServedBy>,
     /// Whether calls go through.
@@ -28,6 +29,28 @@ pub struct Status {
     pub last_success: Option<Timestamp>,
     /// The last failure.
     pub last_failure: Option<Failure>,
+    /// The model of every feature.
+    pub models: Vec<FeatureModel>,
+    /// The managed AI may answer when the provider is down.
+    pub fallback_allowed: bool,
+    /// The number of the settings in force.
+    pub generation: u64,
+}
+
+/// A feature's model, and what should be known about it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FeatureModel {
+    /// The feature.
+    pub feature: Feature,
+    /// Its model.
+    pub model: String,
+    /// What the feature does without, because the model lacks it.
+    pub degraded: Vec<&'static str>,
+    /// Such as a model that is about to be turned off.
+    pub warnings: Vec<String>,
+    /// Why this model cannot be used at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 /// When a call failed, and how.
@@ -42,16 +65,20 @@ pub struct Failure {
 /// The outcome of the connection test.
 #[derive(Debug, Clone, Serialize)]
 pub struct TestReport {
-    /// `ok`, `error` or `not_configured`.
+    /// `ok` when the model answered, whatever else it lacks; `error`; or `not_configured`.
     pub status: &'static str,
     /// The provider's label.
     pub provider: Option<String>,
     /// The model's name.
     pub model: Option<String>,
-    /// How long the round trip took.
+    /// How long the short answer took, from the request to its end.
     pub latency_ms: Option<u64>,
-    /// What went wrong.
+    /// What went wrong: the first check that failed on the way to an answer.
     pub error: Option<Problem>,
+    /// Every rung of the ladder, in order.
+    pub checks: Vec<Check>,
+    /// What is known by measurement now.
+    pub profile: Option<CapabilityProfile>,
 }
 
 /// An error for a person: no byte of it is the provider's.
@@ -62,104 +89,57 @@ pub struct Problem {
     /// What happened.
     pub message: String,
     /// What to check.
-    pub hint: &'static str,
+    pub hint: String,
+}
+
+impl Problem {
+    pub(crate) fn of(provider: &str, error: &ProviderError) -> Self {
+        Self { code: error.code(), message: error.summary(), hint: hint_for(provider, error).to_owned() }
+    }
+
+    fn of_check(check: &Check) -> Self {
+        Self {
+            code: check.code.unwrap_or("check_failed"),
+            message: check.detail.clone(),
+            hint: check.hint.clone().unwrap_or_default(),
+        }
+    }
 }
 
 impl TestReport {
     pub(crate) fn not_configured() -> Self {
-        Self { status: "not_configured", provider: None, model: None, latency_ms: None, error: None }
+        Self {
+            status: "not_configured",
+            provider: None,
+            model: None,
+            latency_ms: None,
+            error: None,
+            checks: Vec::new(),
+            profile: None,
+        }
     }
 
-    pub(crate) fn ok(served_by: &ServedBy, latency: Duration) -> Self {
+    /// The settings cannot work, so there is nothing to climb to.
+    pub(crate) fn refused(problem: Problem) -> Self {
+        Self { status: "error", error: Some(problem), ..Self::not_configured() }
+    }
+
+    /// `latency` is there when the model answered.
+    pub(crate) fn of(
+        served_by: &ServedBy,
+        checks: Vec<Check>,
+        latency: Option<Duration>,
+        profile: Option<CapabilityProfile>,
+    ) -> Self {
+        let failed = || checks.iter().find(|check| check.status == CheckStatus::Failed);
         Self {
-            status: "ok",
+            status: if latency.is_some() { "ok" } else { "error" },
             provider: Some(served_by.provider.clone()),
             model: Some(served_by.model.clone()),
-            latency_ms: Some(latency.as_millis() as u64),
-            error: None,
+            latency_ms: latency.map(|latency| latency.as_millis() as u64),
+            error: if latency.is_some() { None } else { failed().map(Problem::of_check) },
+            checks,
+            profile,
         }
-    }
-
-    pub(crate) fn failed(served_by: Option<&ServedBy>, error: &LlmError, latency: Duration) -> Self {
-        Self {
-            status: "error",
-            provider: served_by.map(|served_by| served_by.provider.clone()),
-            model: served_by.map(|served_by| served_by.model.clone()),
-            latency_ms: served_by.map(|_| latency.as_millis() as u64),
-            error: Some(describe(error)),
-        }
-    }
-}
-
-pub(crate) fn describe(error: &LlmError) -> Problem {
-    Problem { code: error.code(), message: summary(error), hint: hint(error) }
-}
-
-/// What happened, without the provider's own words: a test must not become a way to read what
-/// stands behind an address. The words are in the log.
-pub fn summary(error: &LlmError) -> String {
-    let text = match error {
-        // These details are ours.
-        LlmError::Network { .. }
-        | LlmError::Timeout { .. }
-        | LlmError::Egress { .. }
-        | LlmError::CutShort
-        | LlmError::Settings { .. } => return error.to_string(),
-        LlmError::Credentials { .. } => "the provider refused the credentials",
-        LlmError::Forbidden { .. } => "the credentials may not use this model or endpoint",
-        LlmError::NotFound { .. } => "the provider does not know the model or path",
-        LlmError::BadRequest { .. } => "the provider refused the request",
-        LlmError::PromptTooLong { .. } => "the prompt does not fit the model's context window",
-        LlmError::ContentFilter { .. } => "the provider's content filter refused the request",
-        LlmError::Throttled { .. } => "the provider asks to slow down",
-        LlmError::Quota { .. } => "the account is over its quota or out of credit",
-        LlmError::Overloaded { .. } => "the provider is overloaded",
-        LlmError::Server { .. } => "the provider failed",
-        LlmError::Protocol { .. } => "the provider's answer is not understood",
-    };
-    text.to_owned()
-}
-
-/// What to check or do about an error.
-pub fn hint(error: &LlmError) -> &'static str {
-    match error {
-        LlmError::Credentials { .. } => {
-            "Check BYOC_API_KEY: it may be mistyped, revoked, or of another provider than BYOC_ENDPOINT_URL."
-        }
-        LlmError::Forbidden { .. } => {
-            "The key works but may not use this model or endpoint. Check its permissions, project and region."
-        }
-        LlmError::NotFound { .. } => {
-            "Check BYOC_MODEL against the provider's list of models, and the path of BYOC_ENDPOINT_URL."
-        }
-        LlmError::BadRequest { .. } => {
-            "Check that BYOC_MODEL is a chat model. If it is, the log has the provider's reason; please report it."
-        }
-        LlmError::PromptTooLong { .. } => {
-            "Ask about less at once, or use a model or server setting with a larger context window."
-        }
-        LlmError::ContentFilter { .. } => {
-            "Rephrase the request, or review the provider's content filter settings."
-        }
-        LlmError::Throttled { .. } => "Wait a little. If this persists, raise the account's rate limit.",
-        LlmError::Quota { .. } => "Check the account's billing and spend limits; waiting does not help.",
-        LlmError::Overloaded { .. } => "Wait a little. A server of your own may still be loading the model.",
-        LlmError::Server { .. } => "Look at the provider's status page, or at the log of your own server.",
-        LlmError::Network { .. } => {
-            "Check the host and port of BYOC_ENDPOINT_URL, that the server runs, DNS, firewalls and certificates."
-        }
-        LlmError::Timeout { .. } => {
-            "The server accepts calls and does not answer in time: it may be loading the model, or a firewall drops packets."
-        }
-        LlmError::Egress { .. } => {
-            "The egress policy forbids this destination. Check BYOC_ENDPOINT_URL and where its name resolves to."
-        }
-        LlmError::CutShort => {
-            "The connection broke in the middle. Check time limits of proxies between here and the provider."
-        }
-        LlmError::Protocol { .. } => {
-            "Something else than an OpenAI-compatible API answers there. Check BYOC_ENDPOINT_URL; it usually ends in /v1."
-        }
-        LlmError::Settings { .. } => "Correct the named setting.",
     }
 }

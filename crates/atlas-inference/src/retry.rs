@@ -8,8 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use atlas_domain::Retry;
-use atlas_llm::LlmError;
+use atlas_domain::{ProviderError, Retry};
 
 /// Retries of one job; OpenAI's own clients do the same.
 pub(crate) const MOST_RETRIES: u32 = 2;
@@ -50,7 +49,7 @@ impl Budget {
 }
 
 /// How long to wait before retry number `n_retries` (from 0), or `None` to give up.
-pub(crate) fn delay(error: &LlmError, n_retries: u32, time_left: Duration) -> Option<Duration> {
+pub(crate) fn delay(error: &ProviderError, n_retries: u32, time_left: Duration) -> Option<Duration> {
     if n_retries >= MOST_RETRIES {
         return None;
     }
@@ -75,16 +74,19 @@ fn jitter() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use atlas_domain::ProviderErrorKind;
+
     use super::*;
 
     const PLENTY: Duration = Duration::from_secs(600);
 
-    fn failed() -> LlmError {
-        LlmError::Server { detail: String::new() }
+    fn failed() -> ProviderError {
+        ProviderError::new(ProviderErrorKind::Server, "")
     }
 
-    fn throttled(seconds: u64) -> LlmError {
-        LlmError::Throttled { retry_after: Some(Duration::from_secs(seconds)), detail: String::new() }
+    fn throttled(seconds: u64) -> ProviderError {
+        ProviderError::new(ProviderErrorKind::Throttled, "")
+            .with_retry_after(Some(Duration::from_secs(seconds)))
     }
 
     #[test]
@@ -107,8 +109,9 @@ mod tests {
 
     #[test]
     fn what_cannot_get_better_is_not_repeated() {
-        assert_eq!(delay(&LlmError::Credentials { detail: String::new() }, 0, PLENTY), None);
-        assert_eq!(delay(&LlmError::CutShort, 0, PLENTY), None);
+        assert_eq!(delay(&ProviderError::new(ProviderErrorKind::Credentials, ""), 0, PLENTY), None);
+        assert_eq!(delay(&ProviderError::cut_short(), 0, PLENTY), None);
+        assert_eq!(delay(&failed().with_retry(Retry::Never), 0, PLENTY), None, "the provider said so");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use atlas_llm::{Finish, Message, Role};
+use atlas_llm::{Finish, Message};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -28,7 +28,8 @@ impl Inference {
         validate: impl Fn(&T) -> Result<(), Vec<String>>,
     ) -> Result<(T, Answered), InferenceError> {
         let started = Instant::now();
-        let (feature, deadline, mut request) = (job.feature, job.deadline, job.request.clone());
+        let (feature, deadline, model) = (job.feature, job.deadline, job.model.clone());
+        let mut request = job.request.clone();
         let first = self.complete(job).await?;
         let mut problems = match read(&first, &validate) {
             Ok(value) => return Ok((value, first)),
@@ -39,12 +40,12 @@ impl Inference {
             return Err(InferenceError::Unusable { problems });
         }
         problems.truncate(MOST_PROBLEMS);
-        request
-            .messages
-            .push(Message::new(Role::Assistant, first.text.chars().take(QUOTE_LIMIT).collect::<String>()));
-        request.messages.push(Message::new(Role::User, repair_prompt(&problems)));
+        let quote: String = first.text.chars().take(QUOTE_LIMIT).collect();
+        request.messages.push(Message::assistant(quote));
+        request.messages.push(Message::user(repair_prompt(&problems)));
         let time_left = deadline.saturating_sub(started.elapsed());
-        let second = self.complete(Job { feature, request, deadline: time_left, on_text: None }).await?;
+        let second =
+            self.complete(Job { feature, request, model, deadline: time_left, on_text: None }).await?;
         match read(&second, &validate) {
             Ok(value) => Ok((value, both(&first, second, started.elapsed()))),
             Err(problems) => Err(InferenceError::Unusable { problems }),
@@ -81,7 +82,7 @@ fn read<T: DeserializeOwned>(
 
 /// From the first `{` to the `}` that closes it, so that code fences and prose around it do no
 /// harm. Braces inside of strings do not count. An object that never closes is not one.
-fn outermost_object(text: &str) -> Option<&str> {
+pub(crate) fn outermost_object(text: &str) -> Option<&str> {
     let text = &text[text.find('{')?..];
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for (at, byte) in text.bytes().enumerate() {
@@ -107,6 +108,7 @@ fn both(first: &Answered, second: Answered, latency: Duration) -> Answered {
     sum.usage.input += first.usage.input;
     sum.usage.output += first.usage.output;
     sum.usage.cached_input += first.usage.cached_input;
+    sum.usage.cache_write += first.usage.cache_write;
     sum.usage.reasoning += first.usage.reasoning;
     sum.usage_estimated |= first.usage_estimated;
     sum.redactions += first.redactions;

@@ -1,54 +1,106 @@
 //! One folder per chat provider.
 //!
-//! [`provider`] turns a label and its [`Options`] into a [`Provider`]; connecting that gives a
-//! model. One dialect is spoken so far, OpenAI's chat completions, under five labels: `openai`
-//! for the vendor and for anything in front of it, and `ollama`, `vllm`, `tgi` and `compatible`
-//! for servers of one's own, which need an endpoint. Ollama, vLLM and TGI are called at their
-//! OpenAI-compatible paths; their own dialects come later, as do `azure`, `anthropic` and
-//! `bedrock`.
+//! [`origins`] says which origins a label with its [`Options`] will call, so that the egress
+//! policy exists before there is a client; [`provider`] then makes a [`Provider`], and connecting
+//! that gives a model. A folder has the stages of a call: `options` (settings to an endpoint),
+//! `request` (our request to theirs), `stream` (their answer to our events), `error` (their
+//! refusals to ours). Labels that speak OpenAI's chat completions share one folder,
+//! `chat_completions`, whose `dialect` is the table of their differences; a file each says what
+//! their settings are.
+//!
+//! What a request asks for and a provider lacks is imitated or left out; each folder's module
+//! text has the table.
 //!
 //! Not here: which model answers, repeating a call, and redaction of prompts.
 
-mod destination;
-pub mod openai_compatible;
+mod anthropic;
+mod azure;
+mod bedrock;
+mod chat_completions;
+mod compatible;
+mod control_plane;
+mod hints;
+mod ollama;
+mod openai;
+mod options;
+mod pieces;
+mod reading;
+mod responses;
+
+#[cfg(test)]
+mod fixture_tests;
+#[cfg(test)]
+mod labels_tests;
+#[cfg(test)]
+mod loopback_tests;
 
 use std::sync::Arc;
 
 use atlas_http::Origin;
-use atlas_llm::{LlmError, Provider};
+use atlas_llm::{Provider, ProviderError};
 
-pub use openai_compatible::Options;
+pub use atlas_vendor::{Catalog, CatalogError};
+pub use control_plane::{CONTROL_PLANE_LABEL, control_plane};
+pub use hints::hint;
+pub use options::{ApiChoice, Options, Sockets, TimeLimits};
 
-/// The labels that [`provider`] knows.
-pub const LABELS: [&str; 5] = ["openai", "ollama", "vllm", "tgi", "compatible"];
-/// Labels of later versions; naming one is a better answer than "unknown".
-pub const COMING: [&str; 3] = ["azure", "anthropic", "bedrock"];
+/// A provider, or the setting that stands in its way.
+type Made = Result<Arc<dyn Provider>, ProviderError>;
 
-/// The provider that `label` names. Settings are checked by `connect`.
-pub fn provider(label: &str, options: Options) -> Result<Arc<dyn Provider>, LlmError> {
-    let label = known(label)?;
-    Ok(Arc::new(openai_compatible::OpenAiCompatible::new(label, options)))
+/// A dialect: what its labels need, and how it is made.
+struct Plug {
+    /// The values of `BYOC_PROVIDER` that name it.
+    labels: &'static [&'static str],
+    /// Every origin it calls with these options.
+    origins: fn(&'static str, &Options) -> Result<Origins, ProviderError>,
+    /// Checks the options and makes it. Opens no connection.
+    make: fn(&'static str, Options, Sockets) -> Made,
 }
 
-/// The one origin a provider will call. The server makes the egress policy of it before there is
-/// a client.
-pub fn origin(label: &str, endpoint_url: Option<&str>) -> Result<Origin, LlmError> {
-    openai_compatible::endpoint_origin(known(label)?, endpoint_url)
+/// Every provider. A newcomer is one entry here and one folder.
+const PLUGS: &[Plug] =
+    &[openai::PLUG, azure::PLUG, bedrock::PLUG, compatible::PLUG, anthropic::PLUG, ollama::PLUG];
+
+/// The origins a provider calls: those of requests, and those its credentials come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// Where requests go.
+    pub calls: Vec<Origin>,
+    /// Where credentials are fetched, such as a metadata service. Only [`Sockets::credentials`]
+    /// may reach them.
+    pub credentials: Vec<Origin>,
 }
 
-fn known(label: &str) -> Result<&'static str, LlmError> {
+/// The labels that [`provider`] knows, in the order of the documentation.
+pub fn labels() -> impl Iterator<Item = &'static str> {
+    PLUGS.iter().flat_map(|plug| plug.labels.iter().copied())
+}
+
+/// The origins that a label will call with these options.
+pub fn origins(label: &str, options: &Options) -> Result<Origins, ProviderError> {
+    let (plug, label) = find(label)?;
+    (plug.origins)(label, options)
+}
+
+/// The provider that a label names.
+pub fn provider(label: &str, options: Options, sockets: Sockets) -> Result<Arc<dyn Provider>, ProviderError> {
+    let (plug, label) = find(label)?;
+    (plug.make)(label, options, sockets)
+}
+
+fn find(label: &str) -> Result<(&'static Plug, &'static str), ProviderError> {
     let wanted = label.trim().to_ascii_lowercase();
-    LABELS.into_iter().find(|known| *known == wanted).ok_or_else(|| {
-        let verdict = if COMING.contains(&wanted.as_str()) { "not available yet" } else { "not known" };
-        LlmError::Settings {
-            setting: "BYOC_PROVIDER",
-            reason: format!(
-                "{:?} is {verdict}; this version has {}; coming later: {}",
-                wanted.chars().take(40).collect::<String>(),
-                LABELS.join(", "),
-                COMING.join(", "),
-            ),
-        }
+    let found = PLUGS.iter().find_map(|plug| {
+        let label = plug.labels.iter().copied().find(|label| *label == wanted)?;
+        Some((plug, label))
+    });
+    found.ok_or_else(|| {
+        let shown: String = wanted.chars().take(40).collect();
+        let known: Vec<_> = labels().collect();
+        ProviderError::setting(
+            "BYOC_PROVIDER",
+            format!("{shown:?} is not known; there are {}", known.join(", ")),
+        )
     })
 }
 
@@ -58,18 +110,16 @@ mod tests {
 
     #[test]
     fn labels_are_read_without_regard_to_case() {
-        for label in LABELS {
-            assert_eq!(known(&label.to_uppercase()).expect("a known label"), label);
+        for label in labels() {
+            assert_eq!(find(&label.to_uppercase()).expect("a known label").1, label);
         }
     }
 
     #[test]
     fn an_unknown_label_lists_the_ones_there_are() {
-        let error = known("gpt").expect_err("no such label").to_string();
-        for label in LABELS.iter().chain(&COMING) {
+        let error = find("gpt").err().expect("no such label").to_string();
+        for label in labels() {
             assert!(error.contains(label), "{error}");
         }
-        assert!(error.contains("not known"), "{error}");
-        assert!(known("bedrock").expect_err("later").to_string().contains("not available yet"));
     }
 }

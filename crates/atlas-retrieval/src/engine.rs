@@ -2,11 +2,11 @@
 //! memory of whether its last use worked.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use atlas_domain::SpaceId;
-use atlas_embed::{CachedEmbedder, EmbedError, Embedder, Embedding, Priority, Purpose, TokenCounter};
+use atlas_domain::{Fault, Retry, SpaceId};
+use atlas_embed::{CachedEmbedder, EmbedError, Embedder, EmbeddingSpace, Priority, Purpose, TokenCounter};
 use atlas_guard::Guard;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -14,40 +14,87 @@ use crate::api::{EmbeddingState, RetrievalError};
 
 /// Vectors the engine made lately: alert texts and log templates repeat.
 const CACHE_BYTES: usize = 64 << 20;
-/// Texts per call. A call that does not return in time is lost whole, so not too many.
+/// Texts per call. A call that does not return in time is lost whole, so not too many; outside of
+/// the process a call costs a way there and back, so not too few.
 const TEXTS_PER_CALL: usize = 32;
+const TEXTS_PER_CALL_OUTSIDE: usize = 128;
 /// How long to wait before an engine that is busy is asked again.
 const BUSY_PAUSE: Duration = Duration::from_millis(25);
 
-/// The engine of the one space this process writes and searches.
+/// The engine of the one space this process writes and searches. The engine may be replaced, with
+/// a new key or at a new address; the space stays.
 pub(crate) struct Vectors {
-    embedder: CachedEmbedder,
+    embedder: RwLock<Arc<CachedEmbedder>>,
     guard: Arc<Guard>,
-    space: SpaceId,
+    space: EmbeddingSpace,
+    id: SpaceId,
     failure: Mutex<Option<String>>,
 }
 
+/// A new engine whose vectors cannot stand beside those of the index.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the index holds vectors of {ours} and the engine makes {theirs}; restart the server to use it")]
+pub struct OtherSpace {
+    pub(crate) ours: String,
+    pub(crate) theirs: String,
+}
+
+impl OtherSpace {
+    /// Who has to act.
+    pub fn fault(&self) -> Fault {
+        Fault::Settings
+    }
+
+    /// Whether to try again.
+    pub fn retry(&self) -> Retry {
+        Retry::Never
+    }
+}
+
+/// A space in the words of the settings.
+fn name(space: &EmbeddingSpace) -> String {
+    format!("{} {} with {} components", space.engine, space.model, space.dimension)
+}
+
 impl Vectors {
-    pub(crate) fn of(embedding: Embedding, guard: Arc<Guard>) -> Option<Self> {
-        let Embedding::Vectors(inner) = embedding else { return None };
-        let embedder = CachedEmbedder::new(inner, CACHE_BYTES);
-        Some(Self { space: embedder.space().id(), embedder, guard, failure: Mutex::default() })
+    pub(crate) fn new(inner: Arc<dyn Embedder>, guard: Arc<Guard>) -> Self {
+        let space = inner.space().clone();
+        let embedder = RwLock::new(Arc::new(CachedEmbedder::new(inner, CACHE_BYTES)));
+        Self { embedder, guard, id: space.id(), space, failure: Mutex::default() }
+    }
+
+    /// Puts another engine of the same space in the place of this one. Calls that run finish on
+    /// the old one. `None` is no engine at all, which is another space too.
+    pub(crate) fn replace(&self, inner: Option<Arc<dyn Embedder>>) -> Result<(), OtherSpace> {
+        let theirs = inner.as_ref().map_or("none".to_owned(), |inner| name(inner.space()));
+        let mut embedder = self.embedder.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(next) = inner.and_then(|inner| embedder.in_front_of(inner)) else {
+            return Err(OtherSpace { ours: name(&self.space), theirs });
+        };
+        *embedder = Arc::new(next);
+        // What failed was the old one.
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    fn embedder(&self) -> Arc<CachedEmbedder> {
+        self.embedder.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn space(&self) -> &SpaceId {
-        &self.space
+        &self.id
     }
 
     pub(crate) fn dimension(&self) -> usize {
-        self.embedder.space().dimension
+        self.space.dimension
     }
 
     pub(crate) fn tokens(&self) -> &dyn TokenCounter {
-        self.embedder.tokens()
+        self
     }
 
     pub(crate) fn state(&self) -> EmbeddingState {
-        let space = self.embedder.space().clone();
+        let space = self.space.clone();
         match self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             Some(reason) => EmbeddingState::Failing { space, reason },
             None => EmbeddingState::Ready { space },
@@ -82,7 +129,8 @@ impl Vectors {
         deadline: Instant,
     ) -> (Vec<Vec<f32>>, Option<RetrievalError>) {
         let mut vectors = Vec::with_capacity(texts.len());
-        for slice in texts.chunks(TEXTS_PER_CALL) {
+        let is_outside = self.embedder().destination().is_outside();
+        for slice in texts.chunks(if is_outside { TEXTS_PER_CALL_OUTSIDE } else { TEXTS_PER_CALL }) {
             match self.embed_slice(slice, purpose, priority, deadline).await {
                 Ok(more) => vectors.extend(more),
                 Err(failure) => {
@@ -91,7 +139,7 @@ impl Vectors {
                     let is_load = matches!(failure, RetrievalError::Embed(EmbedError::Busy))
                         || (!vectors.is_empty() && Instant::now() >= deadline);
                     if !is_load {
-                        self.remember(Some(chain(&failure)));
+                        self.remember(Some(&failure));
                     }
                     return (vectors, Some(failure));
                 }
@@ -111,8 +159,10 @@ impl Vectors {
         deadline: Instant,
     ) -> Result<Vec<Vec<f32>>, RetrievalError> {
         loop {
-            let cleared = self.guard.clear(texts.to_vec(), self.embedder.destination())?;
-            let answer = timeout_at(deadline, self.embedder.embed(cleared, purpose, priority)).await;
+            // One engine from clearing to answer, whatever is replaced meanwhile.
+            let embedder = self.embedder();
+            let cleared = self.guard.clear(texts.to_vec(), embedder.destination())?;
+            let answer = timeout_at(deadline, embedder.embed(cleared, purpose, priority)).await;
             let vectors = match answer {
                 Err(_) => return Err(failed("it did not answer in time").into()),
                 Ok(Err(EmbedError::Busy)) if Instant::now() + BUSY_PAUSE < deadline => {
@@ -131,16 +181,38 @@ impl Vectors {
         }
     }
 
-    fn remember(&self, failure: Option<String>) {
+    fn remember(&self, failure: Option<&RetrievalError>) {
         let mut last = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*last, &failure) {
-            (None, Some(reason)) => {
+        match (&*last, failure) {
+            (None, Some(failure)) => {
+                let reason = chain(failure);
                 tracing::warn!(%reason, "the embedding engine fails; answers come from keywords")
             }
             (Some(_), None) => tracing::info!("the embedding engine works again"),
             _ => {}
         }
-        *last = failure;
+        *last = failure.map(shown);
+    }
+}
+
+impl TokenCounter for Vectors {
+    fn count_tokens(&self, text: &str) -> usize {
+        self.embedder().tokens().count_tokens(text)
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.embedder().tokens().max_tokens()
+    }
+}
+
+/// A failure for the status, which more people see than the log: without a provider's own words.
+fn shown(failure: &RetrievalError) -> String {
+    match failure {
+        RetrievalError::Embed(EmbedError::Provider(error)) => match error.status() {
+            Some(status) => format!("{} (status {status})", error.kind().sentence()),
+            None => error.to_string(),
+        },
+        other => chain(other),
     }
 }
 
@@ -162,4 +234,24 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use atlas_domain::{ProviderError, ProviderErrorKind};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(error: ProviderError, expect: &str) {
+        assert_eq!(shown(&RetrievalError::Embed(error.into())), expect);
+    }
+
+    #[test]
+    fn a_provider_is_not_quoted_in_the_status() {
+        let refused = ProviderError::new(ProviderErrorKind::Credentials, "key of acme is unknown");
+        check(refused.with_status(401), "the provider refused the credentials (status 401)");
+        let limit = ProviderError::timeout("question");
+        check(limit, "the provider did not answer in time: limit: question");
+    }
 }

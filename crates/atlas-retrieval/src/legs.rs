@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use atlas_domain::{Corpus, Filter, Seq, SpaceId, TenantScope};
 use atlas_index::{
@@ -26,15 +26,26 @@ const ROWS: usize = 4_000;
 pub(crate) struct CorpusLegs {
     pub(crate) corpus: Corpus,
     pub(crate) lexical: Option<Lexical>,
-    pub(crate) vector: Option<Vector>,
+    vector: OnceLock<Vector>,
 }
 
 impl CorpusLegs {
-    pub(crate) fn new(corpus: Corpus, dir: Option<PathBuf>, vectors: Option<&Vectors>) -> Self {
+    pub(crate) fn new(corpus: Corpus, dir: Option<PathBuf>) -> Self {
         let lexical = Corpus::SEARCHABLE.contains(&corpus).then(|| Lexical::new(dir));
+        Self { corpus, lexical, vector: OnceLock::new() }
+    }
+
+    /// Adds the vector leg; the next round fills it.
+    pub(crate) fn adopt(&self, vectors: &Vectors) {
         // Log lines are compared through their templates.
-        let vector = vectors.filter(|_| corpus != Corpus::Logs).map(Vector::new);
-        Self { corpus, lexical, vector }
+        if self.corpus != Corpus::Logs {
+            self.vector.get_or_init(|| Vector::new(vectors));
+        }
+    }
+
+    /// The vector leg, if there is an engine and the corpus has vectors.
+    pub(crate) fn vector(&self) -> Option<&Vector> {
+        self.vector.get()
     }
 
     /// Applies what changed up to `target`. Called by one task at a time.
@@ -46,10 +57,12 @@ impl CorpusLegs {
         stop: &CancellationToken,
     ) -> Result<(), String> {
         let lexical = self.lexical.as_ref().map(|leg| leg.ready(target)).transpose();
-        let vector = self.vector.as_ref().map(|leg| leg.ready(store, scope, self.corpus, stop)).transpose();
+        // Looked up once: a leg that is added meanwhile belongs to the next round.
+        let vector_leg = self.vector();
+        let vector = vector_leg.map(|leg| leg.ready(store, scope, self.corpus, stop)).transpose();
         let mut failure = lexical.as_ref().err().or(vector.as_ref().err()).cloned();
         let mut lexical = self.lexical.as_ref().zip(lexical.ok().flatten());
-        let mut vector = self.vector.as_ref().zip(vector.ok().flatten());
+        let mut vector = vector_leg.zip(vector.ok().flatten());
         while !stop.is_cancelled() {
             let marks = lexical.iter().map(|(_, mark)| *mark).chain(vector.iter().map(|(_, mark)| *mark));
             let Some(from) = marks.min().filter(|mark| *mark < target) else { break };

@@ -24,6 +24,7 @@ mod signal;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod vector_leg;
 mod write;
 
@@ -33,4 +34,6 @@ pub use api::{
 };
 pub use atlas_store::{ListQuery, Outcome, Page, Store, StoreError};
 pub use chunk::passages;
+pub use engine::OtherSpace;
 pub use retrieval::Retrieval;
+pub use texts::EmbeddedTexts;

@@ -8,7 +8,6 @@ use atlas_embed::{Priority, Purpose};
 use tokio::time::Instant;
 
 use crate::api::{Legs, RetrievalError, SearchAnswer, SearchRequest};
-use crate::engine::Vectors;
 use crate::retrieval::Shared;
 use crate::search;
 use crate::vector_leg;
@@ -31,7 +30,7 @@ pub(crate) async fn similar(
     let began = Instant::now();
     let tenant = shared.tenant(scope).await?;
     tenant.opened().await;
-    let space = shared.vectors.as_ref().map(|vectors| vectors.space().clone());
+    let space = shared.vectors().map(|vectors| vectors.space().clone());
     let (record, rows) = shared
         .blocking({
             let (scope, key) = (scope.clone(), key.clone());
@@ -110,7 +109,7 @@ pub(crate) async fn embed(
     shared: &Shared,
     texts: Vec<String>,
 ) -> Result<Option<Vec<Vec<f32>>>, RetrievalError> {
-    let Some(vectors): Option<&Vectors> = shared.vectors.as_deref() else { return Ok(None) };
+    let Some(vectors) = shared.vectors() else { return Ok(None) };
     let priority = if texts.len() > INTERACTIVE_TEXTS { Priority::Bulk } else { Priority::Interactive };
     let deadline = Instant::now() + TEXTS_TIME;
     vectors.embed(texts, Purpose::Passage, priority, deadline).await.map(Some)

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use atlas_domain::{Corpus, Filter, RecordId, RecordKey, TenantId, TenantScope};
-use atlas_embed::Embedding;
+use atlas_embed::{Embedding, Purpose};
 use atlas_guard::Guard;
 use atlas_store::{Store, StoreError};
 use tokio::sync::OnceCell;
@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{EmbeddingState, Options, PutReport, RetrievalError, SearchAnswer, SearchRequest, Write};
-use crate::engine::Vectors;
+use crate::engine::{OtherSpace, Vectors};
 use crate::tenant::Tenant;
-use crate::{near, search, write};
+use crate::texts::EmbeddedTexts;
+use crate::{near, search, texts, write};
 
 /// The search path of all tenants. Cheap to share; every function is cancel-safe.
 pub struct Retrieval {
@@ -25,7 +26,9 @@ pub struct Retrieval {
 /// What all tenants share.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) vectors: Option<Arc<Vectors>>,
+    /// Empty without an engine; one that comes later fills it.
+    vectors: OnceLock<Arc<Vectors>>,
+    guard: Arc<Guard>,
     pub(crate) options: Options,
     /// Every background task and every blocking call, so that shutdown can wait for them.
     pub(crate) tasks: TaskTracker,
@@ -34,6 +37,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The engine, if there is one.
+    pub(crate) fn vectors(&self) -> Option<Arc<Vectors>> {
+        self.vectors.get().cloned()
+    }
+
     /// The open legs of a tenant.
     pub(crate) async fn tenant(self: &Arc<Self>, scope: &TenantScope) -> Result<Arc<Tenant>, RetrievalError> {
         if self.stop.is_cancelled() {
@@ -43,7 +51,11 @@ impl Shared {
             let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
             tenants.entry(scope.tenant().clone()).or_default().clone()
         };
-        cell.get_or_try_init(|| Tenant::open(self, scope)).await.cloned()
+        let tenant = cell.get_or_try_init(|| Tenant::open(self, scope)).await?;
+        if let Some(vectors) = self.vectors.get() {
+            tenant.adopt(self, vectors);
+        }
+        Ok(tenant.clone())
     }
 
     /// Calls the store off the async workers.
@@ -76,13 +88,50 @@ impl Retrieval {
     ) -> Arc<Self> {
         let shared = Shared {
             store,
-            vectors: Vectors::of(embedding, guard).map(Arc::new),
+            vectors: OnceLock::new(),
+            guard,
             options,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             tenants: Mutex::default(),
         };
+        if let Embedding::Vectors(inner) = embedding {
+            let _ = shared.vectors.set(Arc::new(Vectors::new(inner, shared.guard.clone())));
+        }
         Arc::new(Self { shared: Arc::new(shared) })
+    }
+
+    /// Replaces the embedding engine while the server runs: by one of the same space, such as one
+    /// with a new key, or where there was none by the first. Calls that run finish on the old one;
+    /// chunks that wait for their vectors are embedded at once.
+    pub fn replace_embedder(&self, embedding: Embedding) -> Result<(), OtherSpace> {
+        let inner = match embedding {
+            Embedding::Vectors(inner) => Some(inner),
+            Embedding::KeywordsOnly => None,
+        };
+        let shared = &self.shared;
+        match (shared.vectors.get(), inner) {
+            (Some(vectors), inner) => vectors.replace(inner)?,
+            (None, None) => return Ok(()),
+            (None, Some(inner)) => {
+                let mut first = Some(inner);
+                let vectors = shared.vectors.get_or_init(|| {
+                    let inner = first.take().expect("called at most once");
+                    Arc::new(Vectors::new(inner, shared.guard.clone()))
+                });
+                // Somebody else was first.
+                if first.is_some() {
+                    vectors.replace(first)?;
+                }
+            }
+        }
+        let vectors = shared.vectors.get().expect("replaced or just set");
+        let tenants = shared.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        for tenant in tenants.values().filter_map(|cell| cell.get()) {
+            tenant.adopt(shared, vectors);
+            tenant.wake_backlog();
+        }
+        Ok(())
     }
 
     /// Writes a batch: chunk, clear, embed, one commit. When it returns, the batch is on the disk.
@@ -132,6 +181,15 @@ impl Retrieval {
         near::embed(&self.shared, texts).await
     }
 
+    /// Vectors of texts for other tools, with their cost; `None` without an engine that makes vectors.
+    pub async fn embed_texts(
+        &self,
+        texts: Vec<String>,
+        purpose: Purpose,
+    ) -> Result<Option<EmbeddedTexts>, RetrievalError> {
+        texts::embed(&self.shared, texts, purpose).await
+    }
+
     /// Reads from the store off the async workers.
     pub async fn read<T: Send + 'static>(
         &self,
@@ -151,7 +209,7 @@ impl Retrieval {
 
     /// The state of the vector leg.
     pub fn embedding(&self) -> EmbeddingState {
-        self.shared.vectors.as_ref().map_or(EmbeddingState::KeywordsOnly, |vectors| vectors.state())
+        self.shared.vectors.get().map_or(EmbeddingState::KeywordsOnly, |vectors| vectors.state())
     }
 
     /// Finishes background work and closes indexes.

@@ -105,7 +105,7 @@ fn words_are_whole(tenant: &Tenant, corpora: &[Corpus]) -> bool {
 
 fn vectors_are_whole(tenant: &Tenant, corpora: &[Corpus]) -> bool {
     let whole = |corpus: &Corpus| {
-        tenant.legs(vector_leg::corpus_compared(*corpus))?.vector.as_ref().map(|leg| leg.is_whole())
+        tenant.legs(vector_leg::corpus_compared(*corpus))?.vector().map(|leg| leg.is_whole())
     };
     corpora.iter().all(|corpus| whole(corpus).unwrap_or(false))
 }
@@ -179,7 +179,7 @@ fn corpus_keywords(
 
 /// The vector of a question; `None` when there is no engine.
 pub(crate) async fn query_vector(shared: &Shared, text: &str) -> Result<Option<Vec<f32>>, RetrievalError> {
-    let Some(vectors) = &shared.vectors else { return Ok(None) };
+    let Some(vectors) = shared.vectors() else { return Ok(None) };
     let deadline = Instant::now() + QUERY_TIME;
     let made = vectors.embed(vec![text.to_owned()], Purpose::Query, Priority::Interactive, deadline).await?;
     // One text in, one vector out is checked where vectors are made.

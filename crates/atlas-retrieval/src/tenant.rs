@@ -1,6 +1,7 @@
 //! The derived state of one tenant: its legs, and the tasks that keep them in step.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use atlas_domain::{Corpus, TenantScope};
@@ -27,6 +28,8 @@ pub(crate) struct Tenant {
     legs: Vec<CorpusLegs>,
     indexing: Signal,
     embedding: Signal,
+    /// Whether there is an engine, and a task that embeds what waits for it.
+    has_engine: AtomicBool,
 }
 
 impl Tenant {
@@ -41,21 +44,31 @@ impl Tenant {
             shared.options.index_dir.as_ref().map(|dir| dir.join(scope.tenant().as_str()).join("lexical"));
         let legs = WITH_LEGS.map(|corpus| {
             let dir = dir.as_ref().map(|dir| dir.join(corpus.as_str()));
-            CorpusLegs::new(corpus, dir, shared.vectors.as_deref())
+            CorpusLegs::new(corpus, dir)
         });
         let tenant = Arc::new(Self {
             scope,
             legs: legs.into(),
             indexing: Signal::begin(),
             embedding: Signal::begin(),
+            has_engine: AtomicBool::new(false),
         });
-        shared.tasks.spawn(follow(shared.clone(), tenant.clone()));
-        if let Some(vectors) = shared.vectors.clone() {
-            shared.tasks.spawn(embed_backlog(shared.clone(), tenant.clone(), vectors));
-        } else {
-            tenant.embedding.finish(u64::MAX, Ok(()));
+        // Before the first round, which is to fill the vector legs too.
+        if let Some(vectors) = shared.vectors() {
+            tenant.adopt(&shared, &vectors);
         }
+        shared.tasks.spawn(follow(shared.clone(), tenant.clone()));
         Ok(tenant)
+    }
+
+    /// Begins to make and search vectors, unless it did before.
+    pub(crate) fn adopt(self: &Arc<Self>, shared: &Arc<Shared>, vectors: &Arc<Vectors>) {
+        if self.has_engine.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.legs.iter().for_each(|legs| legs.adopt(vectors));
+        shared.tasks.spawn(embed_backlog(shared.clone(), self.clone(), vectors.clone()));
+        self.wake();
     }
 
     /// The legs of a corpus that has any.
@@ -85,7 +98,9 @@ impl Tenant {
     pub(crate) async fn settled(&self) -> Result<(), String> {
         // A failing engine shows in the embedding state and in every answer; the legs still cover
         // all there is.
-        let _ = self.embedding.finished(self.embedding.request()).await;
+        if self.has_engine.load(Ordering::Acquire) {
+            let _ = self.embedding.finished(self.embedding.request()).await;
+        }
         self.indexing.finished(self.indexing.request()).await
     }
 }

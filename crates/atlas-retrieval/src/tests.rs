@@ -1,6 +1,7 @@
 //! The search path over a real store, with an engine the tests command.
 
 mod following;
+mod replacing;
 mod searching;
 mod writing;
 

@@ -47,7 +47,7 @@ pub(crate) fn nearest(
     filter: &Filter,
     limit: usize,
 ) -> Vec<VectorHit> {
-    let Some(leg) = tenant.legs(corpus).and_then(|legs| legs.vector.as_ref()) else { return Vec::new() };
+    let Some(leg) = tenant.legs(corpus).and_then(|legs| legs.vector()) else { return Vec::new() };
     leg.search(query, filter, limit).unwrap_or_else(|reason| {
         tracing::warn!(%corpus, %reason, "the vector leg did not answer");
         Vec::new()

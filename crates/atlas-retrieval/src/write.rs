@@ -91,7 +91,7 @@ async fn prepare(
     scope: &TenantScope,
     writes: Vec<Write>,
 ) -> Result<Vec<Change>, RetrievalError> {
-    let vectors = shared.vectors.clone();
+    let vectors = shared.vectors();
     let scope = scope.clone();
     shared
         .blocking(move |store| {
@@ -170,7 +170,7 @@ fn take_over(
 /// Adds the missing vectors as far as the engine and the time allow. Never fails: a document
 /// without vectors is found by its words, a document that was refused is not found at all.
 async fn embed(shared: &Shared, mut changes: Vec<Change>) -> Batch {
-    let Some(vectors) = shared.vectors.as_deref() else { return Batch { space: None, changes } };
+    let Some(vectors) = shared.vectors() else { return Batch { space: None, changes } };
     let unembedded = changes.iter().flat_map(chunks_of).filter(|chunk| chunk.vector.is_none());
     let texts: Vec<String> =
         unembedded.map(|chunk| chunk::embedded_text(&chunk.heading, &chunk.text)).collect();

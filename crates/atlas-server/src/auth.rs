@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use atlas_config::{ExposeSecret, SecretString};
 use atlas_domain::{TenantId, TenantScope};
 use atlas_retrieval::Retrieval;
@@ -30,13 +31,18 @@ const CLOSED_PREFIXES: &[&str] = &["/api", "/v1", "/loki"];
 /// time for every guess.
 #[derive(Clone)]
 pub(crate) struct AdminToken {
-    digest: [u8; 32],
+    digest: Arc<ArcSwap<[u8; 32]>>,
 }
 
 impl AdminToken {
     /// Keeps the digest of a token.
     pub(crate) fn new(token: &SecretString) -> Self {
-        Self { digest: Sha256::digest(token.expose_secret().as_bytes()).into() }
+        Self { digest: Arc::new(ArcSwap::from_pointee(digest(token.expose_secret().as_bytes()))) }
+    }
+
+    /// Takes another token from now on, in every clone.
+    pub(crate) fn replace(&self, token: &SecretString) {
+        self.digest.store(Arc::new(digest(token.expose_secret().as_bytes())));
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
@@ -44,9 +50,13 @@ impl AdminToken {
             return false;
         };
         let Some((scheme, token)) = value.split_at_checked("Bearer ".len()) else { return false };
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        scheme.eq_ignore_ascii_case(b"Bearer ") & bool::from(digest.ct_eq(&self.digest))
+        let expected = self.digest.load();
+        scheme.eq_ignore_ascii_case(b"Bearer ") & bool::from(digest(token).ct_eq(expected.as_slice()))
     }
+}
+
+fn digest(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
 }
 
 /// Lets only holders of the token through to routes that are not public.

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tracing::Instrument;
 
-use crate::problem::Problem;
+use crate::problem::{Dialect, Problem};
 use crate::random;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,6 +46,7 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
     let method = request.method().clone();
+    let dialect = Dialect::of(request.uri().path());
     // The pattern, not the path: ids of records stay out of the log.
     let route =
         request.extensions().get::<MatchedPath>().map_or("-".to_owned(), |path| path.as_str().to_owned());
@@ -59,7 +60,7 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
             .hint("the log of the server has a line with this request id")
             .into_response()
     });
-    let (mut response, code) = with_problem(response, &id);
+    let (mut response, code) = with_problem(response, &id, dialect);
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -76,10 +77,10 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
 }
 
 /// Writes the problem that a handler left, and gives a body to an error that has none of ours.
-fn with_problem(mut response: Response, id: &RequestId) -> (Response, &'static str) {
+fn with_problem(mut response: Response, id: &RequestId, dialect: Dialect) -> (Response, &'static str) {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let code = problem.code();
-        return (problem.write(&id.0), code);
+        return (problem.write(&id.0, dialect), code);
     }
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
@@ -87,7 +88,7 @@ fn with_problem(mut response: Response, id: &RequestId) -> (Response, &'static s
     }
     let problem = Problem::new(status, "http_error", "the request could not be answered");
     let code = problem.code();
-    let mut written = problem.write(&id.0);
+    let mut written = problem.write(&id.0, dialect);
     // `Allow` of a 405 and the like.
     for (name, value) in response.headers() {
         if !written.headers().contains_key(name) && name != header::CONTENT_LENGTH {

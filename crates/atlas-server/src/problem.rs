@@ -1,4 +1,5 @@
-//! The one shape of every error answer: RFC 9457 `application/problem+json`.
+//! The shape of every error answer: RFC 9457 `application/problem+json`, and on the paths of
+//! OpenAI's protocol that protocol's own.
 //!
 //! A handler makes a [`Problem`]; the outermost layer writes it, because only that layer knows
 //! the request's id, and because answers that axum or hyper make themselves become problems there
@@ -10,6 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// An error answer.
@@ -28,6 +30,7 @@ struct Content {
     hint: Option<String>,
     field: Option<String>,
     headers: HeaderMap,
+    members: Map<String, Value>,
 }
 
 impl Problem {
@@ -41,6 +44,7 @@ impl Problem {
             hint: None,
             field: None,
             headers: HeaderMap::new(),
+            members: Map::new(),
         }))
     }
 
@@ -69,6 +73,13 @@ impl Problem {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.0.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// With a member of its own, which RFC 9457 calls an extension. A value that is no JSON is null.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Serialize) -> Self {
+        self.0.members.insert(name.to_owned(), serde_json::to_value(value).unwrap_or_default());
         self
     }
 
@@ -110,7 +121,7 @@ impl Problem {
 
     /// The body, also used inside event streams.
     pub fn to_json(&self, request_id: &str) -> Value {
-        let mut body = Map::new();
+        let mut body = self.0.members.clone();
         body.insert("type".into(), format!("urn:atlasai:problem:{}", self.0.code).into());
         body.insert("title".into(), self.0.title.as_ref().into());
         body.insert("status".into(), self.0.status.as_u16().into());
@@ -125,14 +136,52 @@ impl Problem {
         Value::Object(body)
     }
 
+    /// The body in OpenAI's shape, also used inside its streams. Its clients show the message and
+    /// nothing else, so the hint is part of it.
+    pub(crate) fn to_openai(&self) -> Value {
+        let Content { status, code, detail, hint, field, .. } = &*self.0;
+        let message = match hint {
+            Some(hint) => format!("{detail}; {hint}"),
+            None => detail.clone(),
+        };
+        let (kind, code) = match (*code, status.as_u16()) {
+            // The word that OpenAI's documentation and many callers know.
+            ("unauthorized", _) => ("invalid_request_error", "invalid_api_key"),
+            ("insufficient_quota", _) => ("insufficient_quota", *code),
+            (code, 429) => ("rate_limit_error", code),
+            (code, 400..=499) => ("invalid_request_error", code),
+            (code, _) => ("server_error", code),
+        };
+        serde_json::json!({"error": {"message": message, "type": kind, "param": field, "code": code}})
+    }
+
     /// The whole answer.
-    pub(crate) fn write(self, request_id: &str) -> Response {
-        let mut response = Response::new(Body::from(self.to_json(request_id).to_string()));
+    pub(crate) fn write(self, request_id: &str, dialect: Dialect) -> Response {
+        let (body, kind) = match dialect {
+            Dialect::Problem => (self.to_json(request_id), "application/problem+json"),
+            Dialect::OpenAi => (self.to_openai(), "application/json"),
+        };
+        let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.0.status;
         *response.headers_mut() = self.0.headers;
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         response
+    }
+}
+
+/// Which shape an error has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// RFC 9457.
+    Problem,
+    /// OpenAI's: its clients read no other.
+    OpenAi,
+}
+
+impl Dialect {
+    /// The shape that the callers of a path expect. `/v1/logs` is OTLP's.
+    pub(crate) fn of(path: &str) -> Self {
+        if path.starts_with("/v1/") && path != "/v1/logs" { Self::OpenAi } else { Self::Problem }
     }
 }
 

@@ -1,24 +1,29 @@
 //! From settings to a running application: the only place that knows paths and plugs at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use atlas_config::{ByocSettings, Settings};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use atlas_config::{Live, Settings, Snapshot};
 use atlas_embed::{EmbedError, Embedding};
-use atlas_engines::{EngineOptions, LocalOptions, UnknownEngine};
 use atlas_features::Features;
 use atlas_guard::Guard;
-use atlas_http::{EgressPolicy, Ledger, Outbound};
-use atlas_inference::{AiState, Inference};
-use atlas_llm::LlmError;
+use atlas_http::Ledger;
+use atlas_inference::{Inference, ProviderState};
 use atlas_retrieval::{Options, Retrieval};
 use atlas_store::{SqliteStore, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::app::App;
 use crate::auth::AdminToken;
+use crate::diagnose::profiles;
+use crate::plugs::{self, Plugged};
 use crate::tenant_header::DEFAULT_TENANT;
 use crate::token;
 pub use crate::token::{TokenError, admin_token_path};
+
+/// A verification counts for sixty seconds, so one may be lost.
+const VERIFY_EVERY: Duration = Duration::from_secs(20);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +34,6 @@ pub enum StartError {
     /// There is no usable admin token.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// `EMBEDDING_PROVIDER` names no engine.
-    #[error("EMBEDDING_PROVIDER: {0}")]
-    Engine(#[from] UnknownEngine),
     /// The embedding engine cannot be loaded.
     #[error(transparent)]
     Embed(#[from] EmbedError),
@@ -40,12 +42,17 @@ pub enum StartError {
     Panicked,
 }
 
-/// Opens everything. A provider that cannot work does not keep the server from starting: search
-/// works without it, and the status says what is wrong.
+/// Opens everything with settings that do not change: for tests and commands that end.
 pub async fn start(settings: Settings) -> Result<App, StartError> {
-    for name in &settings.unknown {
-        tracing::warn!(name, "there is no such setting; is it misspelt?");
-    }
+    start_live(Live::fixed(settings)).await
+}
+
+/// Opens everything and follows the settings. A provider that cannot work does not keep the
+/// server from starting: search works without it, and the status says what is wrong.
+pub async fn start_live(live: Live) -> Result<App, StartError> {
+    let snapshot = live.snapshot();
+    let settings = &snapshot.settings;
+    warn(&live);
     let data_dir = settings.data_dir.clone();
     // Opening reads the disk, and the token file lies in the directory that opening creates.
     let opened = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
@@ -53,66 +60,98 @@ pub async fn start(settings: Settings) -> Result<App, StartError> {
         store.create_tenant(&DEFAULT_TENANT.parse().expect("a constant that is a tenant id"))?;
         Ok(store)
     });
-    let embedding = load_embedding(&settings);
-    let (opened, embedding) = tokio::join!(opened, embedding);
+    let ledger = Arc::new(Ledger::default());
+    let (opened, embedding) = tokio::join!(opened, plugs::embedding::load(settings, &ledger));
     let store = Arc::new(opened.map_err(|_| StartError::Panicked)??);
-    let embedding = embedding?;
-    let secret = token::admin_token(&settings)?;
+    let embedding = match embedding {
+        // A provider that is down must not keep the server from starting at night.
+        Err(error) if plugs::embedding::is_outside(&error) => {
+            tracing::warn!(%error, "search is by keywords only until the next start");
+            Embedding::KeywordsOnly
+        }
+        loaded => loaded?,
+    };
+    let secret = token::admin_token(settings)?;
 
     let guard = Arc::new(Guard::new());
     let options = Options { index_dir: Some(settings.data_dir.join("index")) };
     let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-    let retrieval = Retrieval::open(shared, embedding, Arc::clone(&guard), options);
-    let inference = Arc::new(Inference::new(ai_state(&settings.byoc), guard));
+    let retrieval = Retrieval::open(shared, embedding.clone(), Arc::clone(&guard), options);
+    let inference = Arc::new(Inference::new(guard));
+    inference.restore_profiles(profiles::load(&settings.data_dir));
     let features = Arc::new(Features::new(Arc::clone(&retrieval), Arc::clone(&inference)));
-    Ok(App {
+    let app = App {
         token: AdminToken::new(&secret),
-        settings: Arc::new(settings),
+        live,
+        ledger,
+        embedding: Arc::new(ArcSwap::from_pointee(embedding)),
         retrieval,
         features,
         inference,
+        control_plane: Arc::new(ArcSwapOption::empty()),
+        tests: Arc::default(),
         store,
-        secret,
+        secret: Arc::new(ArcSwap::from_pointee(secret)),
         stopping: CancellationToken::new(),
-    })
-}
-
-/// Loads the embedding engine that the settings name.
-pub async fn load_embedding(settings: &Settings) -> Result<Embedding, StartError> {
-    let embedding = &settings.embedding;
-    let local = LocalOptions {
-        model_dir: embedding.model_path.clone(),
-        threads: embedding.threads.map(std::num::NonZeroUsize::get),
     };
-    let engine = atlas_engines::engine(&embedding.provider, &EngineOptions { local })?;
-    Ok(engine.load().await?)
+    let plugged = Plugged::new(&snapshot, &app.ledger);
+    if let ProviderState::Misconfigured(error) = &plugged.plugs.provider {
+        tracing::warn!(%error, "AI answers are off until the settings are corrected");
+    }
+    app.put_to_work(plugged);
+    follow(&app);
+    Ok(app)
 }
 
-/// What the settings make of the AI.
-fn ai_state(byoc: &ByocSettings) -> AiState {
-    let Some(label) = &byoc.provider else { return AiState::NotConfigured };
-    match connect(label, byoc) {
-        Ok(state) => state,
-        Err(error) => {
-            tracing::warn!(provider = label, %error, "AI answers are off until the settings are corrected");
-            AiState::Misconfigured(error)
+/// Puts every later snapshot to work, and keeps the control plane verified where it may be called.
+fn follow(app: &App) {
+    let following = app.clone();
+    let prepare = move |candidate: Arc<Snapshot>| {
+        let app = following.clone();
+        async move {
+            let plugged = Plugged::new(&candidate, &app.ledger);
+            if let Some(refusal) = plugged.refusal() {
+                return Err(refusal);
+            }
+            // An unset token after a set one would open the door to who can read the old file.
+            let secret = token::admin_token(&candidate.settings).map_err(|error| error.to_string())?;
+            let before = app.snapshot();
+            if plugs::embedding::changed(&before.settings, &candidate.settings) {
+                let embedding = plugs::embedding::load(&candidate.settings, &app.ledger).await;
+                let embedding = embedding.map_err(|error| error.to_string())?;
+                app.retrieval.replace_embedder(embedding.clone()).map_err(|error| error.to_string())?;
+                app.embedding.store(Arc::new(embedding));
+            }
+            app.token.replace(&secret);
+            app.secret.store(Arc::new(secret));
+            app.put_to_work(plugged);
+            Ok(())
         }
+    };
+    drop(app.live.watch(prepare, app.stopping.clone()));
+    let verifying = app.clone();
+    tokio::spawn(async move {
+        let mut rhythm = tokio::time::interval(VERIFY_EVERY);
+        loop {
+            tokio::select! {
+                () = verifying.stopping.cancelled() => return,
+                _ = rhythm.tick() => verifying.verify_control_plane().await,
+            }
+        }
+    });
+}
+
+fn warn(live: &Live) {
+    let status = live.status();
+    for name in &status.unknown {
+        tracing::warn!(name, "there is no such setting; is it misspelt?");
+    }
+    for warning in &status.warnings {
+        tracing::warn!("{warning}");
     }
 }
 
-/// The egress policy is made of the provider's endpoint alone: whatever else goes wrong, the
-/// client it is given opens no other connection.
-fn connect(label: &str, byoc: &ByocSettings) -> Result<AiState, LlmError> {
-    let endpoint_url = byoc.endpoint.as_ref().map(|url| url.as_str().to_owned());
-    let origin = atlas_providers::origin(label, endpoint_url.as_deref())?;
-    let outbound = Outbound::new(EgressPolicy::allow([origin]), Arc::new(Ledger::default()))
-        .map_err(|error| LlmError::Network { detail: error.to_string() })?;
-    let options = atlas_providers::Options {
-        endpoint_url,
-        api_key: byoc.api_key.clone(),
-        organization: byoc.organisation.clone(),
-        model: byoc.model.clone().unwrap_or_default(),
-        outbound,
-    };
-    Ok(AiState::Ready(atlas_providers::provider(label, options)?.connect()?))
+/// Loads the embedding engine that the settings name, for commands that need nothing else.
+pub async fn load_embedding(settings: &Settings) -> Result<Embedding, EmbedError> {
+    plugs::embedding::load(settings, &Arc::new(Ledger::default())).await
 }

@@ -1,15 +1,18 @@
-//! A chat model that says what a test wrote down for it.
+//! A chat model that says what a test wrote down for it, and a provider of such models.
 //!
 //! Stricter than a real one: it panics when it is called more often than the script says, so a
 //! retry that nobody expects fails the test.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use atlas_domain::{Destination, DestinationClass};
+use atlas_domain::{Check, Destination, DestinationClass, ModelFacts, ProviderError};
 use atlas_guard::Cleared;
-use atlas_llm::{ChatEvent, ChatModel, ChatRequest, ChatStream, Finish, LlmError, Usage};
+use atlas_llm::{
+    ChatEvent, ChatModel, ChatRequest, ChatStream, Finish, Inspection, Provider, ToolCall, Usage,
+};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, unfold};
@@ -18,8 +21,8 @@ use futures_util::stream::{StreamExt, unfold};
 #[derive(Debug, Clone)]
 pub struct Turn {
     accept_after: Duration,
-    refusal: Option<LlmError>,
-    events: Vec<Result<ChatEvent, LlmError>>,
+    refusal: Option<ProviderError>,
+    events: Vec<Result<ChatEvent, ProviderError>>,
     between: Duration,
 }
 
@@ -31,13 +34,24 @@ impl Turn {
         Self { accept_after: Duration::ZERO, refusal: None, events, between: Duration::ZERO }
     }
 
+    /// Asks for these tools, with their arguments in one piece each.
+    pub fn calls(calls: impl IntoIterator<Item = ToolCall>) -> Self {
+        let mut events = Vec::new();
+        for (index, ToolCall { id, name, arguments }) in calls.into_iter().enumerate() {
+            events.push(ChatEvent::ToolCall { index, id, name });
+            events.push(ChatEvent::Arguments { index, json: arguments });
+        }
+        events.push(ChatEvent::Finished(Finish::ToolCalls));
+        Self::yields(events)
+    }
+
     /// Refuses the request.
-    pub fn refuses(error: LlmError) -> Self {
+    pub fn refuses(error: ProviderError) -> Self {
         Self { refusal: Some(error), ..Self::says([]) }
     }
 
     /// Says these pieces, then fails.
-    pub fn breaks_after<'a>(pieces: impl IntoIterator<Item = &'a str>, error: LlmError) -> Self {
+    pub fn breaks_after<'a>(pieces: impl IntoIterator<Item = &'a str>, error: ProviderError) -> Self {
         let mut turn = Self::says(pieces);
         turn.events.pop();
         turn.events.push(Err(error));
@@ -82,12 +96,20 @@ impl Turn {
     }
 }
 
-/// The model. Its probe takes a turn of the script too.
-#[derive(Debug)]
+/// What a turn is made from, when it depends on the question.
+type Reply = Box<dyn Fn(&ChatRequest) -> Turn + Send>;
+
+/// The model.
 pub struct ScriptedModel {
+    name: String,
+    label: &'static str,
     destination: Destination,
-    script: Mutex<VecDeque<Turn>>,
+    facts: ModelFacts,
+    script: Mutex<VecDeque<Reply>>,
     requests: Mutex<Vec<ChatRequest>>,
+    reach: Mutex<Vec<Check>>,
+    inspection: Mutex<Result<Inspection, ProviderError>>,
+    inspected: AtomicUsize,
 }
 
 impl ScriptedModel {
@@ -98,47 +120,97 @@ impl ScriptedModel {
 
     /// A model somewhere else.
     pub fn at(destination: Destination, script: impl IntoIterator<Item = Turn>) -> Self {
-        Self { destination, script: Mutex::new(script.into_iter().collect()), requests: Mutex::default() }
+        let model = Self {
+            name: "scripted-1".to_owned(),
+            label: "scripted",
+            destination,
+            facts: ModelFacts::default(),
+            script: Mutex::default(),
+            requests: Mutex::default(),
+            reach: Mutex::default(),
+            inspection: Mutex::new(Ok(Inspection { model_listed: Some(true), ..Inspection::default() })),
+            inspected: AtomicUsize::new(0),
+        };
+        model.then(script);
+        model
+    }
+
+    /// With another name than `scripted-1`.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// Of another provider than `scripted`.
+    pub fn of(self, label: &'static str) -> Self {
+        Self { label, ..self }
+    }
+
+    /// About which this is known.
+    pub fn knowing(self, facts: ModelFacts) -> Self {
+        Self { facts, ..self }
+    }
+
+    /// The checks on the way to it, instead of none.
+    pub fn reached_by(&self, checks: impl IntoIterator<Item = Check>) {
+        *lock(&self.reach) = checks.into_iter().collect();
+    }
+
+    /// What asking about it brings, instead of nothing.
+    pub fn inspects_as(&self, inspection: Result<Inspection, ProviderError>) {
+        *lock(&self.inspection) = inspection;
+    }
+
+    /// How often it was inspected.
+    pub fn n_inspections(&self) -> usize {
+        self.inspected.load(Ordering::Relaxed)
     }
 
     /// What it was asked, in order; what a destination really receives, after redaction.
     pub fn requests(&self) -> Vec<ChatRequest> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.requests).clone()
     }
 
     /// How many turns were not taken.
     pub fn turns_left(&self) -> usize {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.script).len()
     }
 
     /// Appends turns.
     pub fn then(&self, turns: impl IntoIterator<Item = Turn>) {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).extend(turns);
+        for turn in turns {
+            self.replies(move |_| turn.clone());
+        }
     }
 
-    fn next_turn(&self) -> Turn {
-        let turn = self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        turn.expect("the model was called more often than the script says")
+    /// Appends a turn that depends on the question.
+    pub fn replies(&self, reply: impl Fn(&ChatRequest) -> Turn + Send + 'static) {
+        lock(&self.script).push_back(Box::new(reply));
     }
 }
 
 impl ChatModel for ScriptedModel {
     fn provider(&self) -> &str {
-        "scripted"
+        self.label
     }
 
     fn model(&self) -> &str {
-        "scripted-1"
+        &self.name
     }
 
     fn destination(&self) -> &Destination {
         &self.destination
     }
 
-    fn stream(&self, request: Cleared<ChatRequest>) -> BoxFuture<'_, Result<ChatStream, LlmError>> {
+    fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    fn stream(&self, request: Cleared<ChatRequest>) -> BoxFuture<'_, Result<ChatStream, ProviderError>> {
         assert_eq!(request.destination(), &self.destination, "cleared for another destination");
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.into_value());
-        let turn = self.next_turn();
+        let request = request.into_value();
+        let reply = lock(&self.script).pop_front();
+        let turn = reply.expect("the model was called more often than the script says")(&request);
+        lock(&self.requests).push(request);
         async move {
             tokio::time::sleep(turn.accept_after).await;
             match turn.refusal {
@@ -149,23 +221,57 @@ impl ChatModel for ScriptedModel {
         .boxed()
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), LlmError>> {
-        let turn = self.next_turn();
-        async move {
-            tokio::time::sleep(turn.accept_after).await;
-            match turn.refusal {
-                Some(error) => Err(error),
-                None => atlas_llm::collect(play(turn.events, turn.between)).await.map(drop),
-            }
-        }
-        .boxed()
+    fn reach(&self) -> BoxFuture<'_, Vec<Check>> {
+        let checks = lock(&self.reach).clone();
+        async move { checks }.boxed()
+    }
+
+    fn inspect(&self) -> BoxFuture<'_, Result<Inspection, ProviderError>> {
+        self.inspected.fetch_add(1, Ordering::Relaxed);
+        let inspection = lock(&self.inspection).clone();
+        async move { inspection }.boxed()
     }
 }
 
-fn play(events: Vec<Result<ChatEvent, LlmError>>, between: Duration) -> ChatStream {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn play(events: Vec<Result<ChatEvent, ProviderError>>, between: Duration) -> ChatStream {
     unfold(events.into_iter(), move |mut events| async move {
         tokio::time::sleep(between).await;
         events.next().map(|event| (event, events))
     })
     .boxed()
+}
+
+/// A provider of scripted models. It refuses a model it does not have.
+pub struct ScriptedProvider {
+    models: Vec<Arc<ScriptedModel>>,
+    connected: AtomicUsize,
+}
+
+impl ScriptedProvider {
+    /// A provider of these models.
+    pub fn of(models: impl IntoIterator<Item = Arc<ScriptedModel>>) -> Arc<Self> {
+        Arc::new(Self { models: models.into_iter().collect(), connected: AtomicUsize::new(0) })
+    }
+
+    /// How often a model was asked for.
+    pub fn n_connects(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
+    }
+}
+
+impl Provider for ScriptedProvider {
+    fn label(&self) -> &'static str {
+        self.models.first().map_or("scripted", |model| model.label)
+    }
+
+    fn connect(&self, model: &str) -> Result<Arc<dyn ChatModel>, ProviderError> {
+        self.connected.fetch_add(1, Ordering::Relaxed);
+        let known = self.models.iter().find(|known| known.name == model);
+        let unknown = || ProviderError::setting("BYOC_MODEL", "this provider has no such model");
+        Ok(Arc::clone(known.ok_or_else(unknown)?) as Arc<dyn ChatModel>)
+    }
 }

@@ -94,7 +94,7 @@ pub(super) fn schema() -> JsonSchema {
         "hypotheses": {"type": "array", "items": hypothesis},
         "next_steps": {"type": "array", "items": step},
     }));
-    JsonSchema { name: "root_cause_analysis", schema }
+    JsonSchema { name: "root_cause_analysis".into(), schema }
 }
 
 /// An object that requires every property and allows no other.
@@ -116,7 +116,7 @@ pub(super) async fn ask(
     let (written, mut heard) = watch::channel(String::new());
     let first_turn = heard.clone();
     let on_text: OnText = Box::new(move |piece| written.send_modify(|text| text.push_str(piece)));
-    let job = Job { feature: Feature::Rca, request, deadline, on_text: Some(on_text) };
+    let job = Job { feature: Feature::Rca, request, model: None, deadline, on_text: Some(on_text) };
 
     let complained = AtomicBool::new(false);
     let validate = |answer: &ModelAnswer| {

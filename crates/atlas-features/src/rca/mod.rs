@@ -13,6 +13,7 @@ mod pack;
 mod prompt;
 mod quotes;
 mod render;
+mod room;
 
 #[cfg(test)]
 mod tests;
@@ -21,8 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atlas_domain::{Incident, RecordId, TenantScope};
-use atlas_inference::Usage;
-use atlas_inference::{Inference, ServedBy};
+use atlas_inference::{Feature, Inference, ServedBy, Usage};
 use atlas_retrieval::{Leg, Retrieval};
 use serde::Serialize;
 
@@ -32,6 +32,7 @@ pub use pack::Omitted;
 
 use crate::error::FeatureError;
 use crate::records;
+use pack::Pack;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +112,9 @@ pub struct RcaAnswer {
     pub redactions: usize,
     /// Search legs that could not help to find evidence.
     pub degraded: Vec<Leg>,
+    /// What the analysis did without, because the model lacks it: `context` stands for evidence
+    /// that its context had no room for.
+    pub ai_degraded: Vec<&'static str>,
     /// Time spent in all.
     #[serde(rename = "took_ms", serialize_with = "as_millis")]
     pub took: Duration,
@@ -119,10 +123,6 @@ pub struct RcaAnswer {
 fn as_millis<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
-
-/// Below this an analysis has no evidence worth the name; the model's context is too small. Low,
-/// because tokens are estimated: a model without sub-words has one for every character.
-const LEAST_EVIDENCE_TOKENS: usize = 150;
 
 /// Root cause analysis for all tenants.
 pub struct Rca {
@@ -146,25 +146,33 @@ impl Rca {
         let incident = records::get::<Incident>(&self.retrieval, scope, &request.incident_id).await?.item;
         let found = evidence::gather(&self.retrieval, scope, &incident).await?;
 
+        let limits = self.inference.limits(Feature::Rca).ok();
+        let frame = prompt::chat(&incident, &Pack::default(), 0);
+        let frame_tokens = frame.messages.iter().map(|turn| pack::tokens(turn.text())).sum();
+        let room = room::share(limits, frame_tokens, request.evidence_tokens);
         // What a model's context really holds is known when it refuses: small models of one's own
         // are asked again with half of the evidence, the most telling half.
-        let mut budget = request.evidence_tokens;
+        let mut budget = room.evidence_tokens;
         let (pack, claimed, answered) = loop {
             let pack = pack::pack(found.candidates.clone(), budget);
             progress(pack.progress());
-            let chat = prompt::chat(&incident, &pack);
+            let chat = prompt::chat(&incident, &pack, room.answer_tokens);
             progress(RcaProgress::Asking);
             let left = request.deadline.saturating_sub(begun.elapsed());
             match answer::ask(&self.inference, chat, &pack.evidence, left, &progress).await {
                 Ok((claimed, answered)) => break (pack, claimed, answered),
                 Err(FeatureError::Inference(error))
-                    if error.wants_shorter_prompt() && budget / 2 >= LEAST_EVIDENCE_TOKENS =>
+                    if error.wants_shorter_prompt() && budget / 2 >= room::LEAST_EVIDENCE_TOKENS =>
                 {
                     budget /= 2;
                 }
                 Err(error) => return Err(error),
             }
         };
+        let mut ai_degraded = answered.degraded;
+        if room.is_small || budget < room.evidence_tokens {
+            ai_degraded.push("context");
+        }
         progress(RcaProgress::Validating);
         let checked = quotes::check(claimed, &pack.evidence);
         if checked.dropped_citations > 0 {
@@ -189,6 +197,7 @@ impl Rca {
             usage_estimated: answered.usage_estimated,
             redactions: answered.redactions,
             degraded: found.degraded,
+            ai_degraded,
             took: begun.elapsed(),
         })
     }

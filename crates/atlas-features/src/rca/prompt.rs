@@ -5,7 +5,7 @@
 //! occurs in no item, so that no text can end its own fence.
 
 use atlas_domain::Incident;
-use atlas_inference::{ChatRequest, Message, Role};
+use atlas_inference::{ChatRequest, Message, Output};
 
 use super::answer;
 use super::pack::Pack;
@@ -15,10 +15,7 @@ use crate::ids;
 const SYSTEM: &str = include_str!("prompts/system.md");
 const USER: &str = include_str!("prompts/user.md");
 
-/// Room for an answer with three hypotheses and five steps, twice over.
-const ANSWER_TOKENS: u32 = 2_000;
-
-pub(super) fn chat(incident: &Incident, pack: &Pack) -> ChatRequest {
+pub(super) fn chat(incident: &Incident, pack: &Pack, answer_tokens: u32) -> ChatRequest {
     let incident = render::subject(incident);
     let boundary = boundary(&incident, pack);
     let user = fill(
@@ -31,14 +28,12 @@ pub(super) fn chat(incident: &Incident, pack: &Pack) -> ChatRequest {
         ],
     );
     ChatRequest {
-        messages: vec![
-            Message::new(Role::System, fill(SYSTEM, &[("boundary", &boundary)])),
-            Message::new(Role::User, user),
-        ],
-        schema: Some(answer::schema()),
-        max_output_tokens: Some(ANSWER_TOKENS),
+        messages: vec![Message::system(fill(SYSTEM, &[("boundary", &boundary)])), Message::user(user)],
+        output: Output::Schema(answer::schema()),
+        max_output_tokens: Some(answer_tokens),
         // The same evidence should give the same answer.
         temperature: Some(0.0),
+        ..ChatRequest::default()
     }
 }
 

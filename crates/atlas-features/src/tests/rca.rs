@@ -2,8 +2,8 @@ use std::sync::Mutex;
 
 use atlas_domain::Timestamp;
 use atlas_inference::InferenceError;
-use atlas_llm::LlmError;
-use atlas_testkit::scripted_model::Turn;
+use atlas_llm::{ModelFacts, ProviderError, ProviderErrorKind};
+use atlas_testkit::scripted_model::{ScriptedModel, Turn};
 use serde_json::{Value, json};
 
 use super::{demo, id};
@@ -56,8 +56,8 @@ async fn the_evidence_of_the_demo_tells_the_story() {
     assert_eq!((&stages[1], stages.last()), (&RcaProgress::Asking, Some(&RcaProgress::Validating)));
     assert_eq!(answer.served_by.provider, "scripted");
     let asked = &bench.model.requests()[0];
-    assert!(asked.schema.is_some());
-    assert!(answer.evidence.iter().all(|item| asked.messages[1].text.contains(&item.text)));
+    assert!(asked.output.schema().is_some());
+    assert!(answer.evidence.iter().all(|item| asked.messages[1].text().contains(&item.text)));
     serde_json::to_value(&answer).expect("JSON");
 }
 
@@ -73,7 +73,7 @@ async fn a_wrong_quotation_gets_one_repair_and_is_then_dropped() {
     assert_eq!((answer.dropped_citations, answer.dropped_claims), (4, 0));
     assert_eq!(answer.hypotheses[0].citations.len(), 1);
     let asked = bench.model.requests();
-    let repair = &asked[1].messages.last().expect("a turn").text;
+    let repair = asked[1].messages.last().expect("a turn").text();
     assert!(repair.contains("there is no evidence \"Q7\""), "{repair}");
 }
 
@@ -96,12 +96,12 @@ async fn no_json_twice_is_an_unusable_answer() {
 
 #[tokio::test]
 async fn a_context_that_is_too_small_is_asked_again_with_less_evidence() {
-    let too_long = || Turn::refuses(LlmError::PromptTooLong { detail: "4096 tokens".into() });
+    let too_long = || Turn::refuses(ProviderError::new(ProviderErrorKind::PromptTooLong, "4096 tokens"));
     let good = answer(json!([cite("A2", TRUE_QUOTE)]));
     let bench = Bench::scripted([too_long(), Turn::says([good.as_str()])]);
     explain(&bench).await.expect("an answer");
     let asked = bench.model.requests();
-    assert!(asked[1].messages[1].text.len() <= asked[0].messages[1].text.len());
+    assert!(asked[1].messages[1].text().len() <= asked[0].messages[1].text().len());
 
     let bench = Bench::scripted((0..6).map(|_| too_long()));
     let error = explain(&bench).await.expect_err("no budget is small enough");
@@ -110,8 +110,31 @@ async fn a_context_that_is_too_small_is_asked_again_with_less_evidence() {
 }
 
 #[tokio::test]
+async fn a_context_that_is_known_to_be_small_is_packed_into() {
+    let good = answer(json!([cite("A2", TRUE_QUOTE)]));
+    let asked = |context_tokens| {
+        let good = good.clone();
+        async move {
+            let facts = ModelFacts { context_tokens, ..ModelFacts::default() };
+            // The small pack may miss the quoted alert, which costs a repair turn.
+            let turns = [Turn::says([good.as_str()]), Turn::says([good.as_str()])];
+            let bench = Bench::with(ScriptedModel::new(turns).knowing(facts));
+            let (answer, _) = explain(&bench).await.expect("an answer");
+            let asked = bench.model.requests().remove(0);
+            let characters: usize = asked.messages.iter().map(|turn| turn.text().len()).sum();
+            (answer.ai_degraded, characters, asked.max_output_tokens)
+        }
+    };
+    let (degraded, roomy, _) = asked(Some(128_000)).await;
+    assert!(degraded.is_empty(), "{degraded:?}");
+    let (degraded, small, answer_tokens) = asked(Some(2_048)).await;
+    assert_eq!((degraded, answer_tokens), (vec!["context"], Some(682)));
+    assert!(small < roomy && small < (2_048 - 682) * 4, "{small} of {roomy} characters");
+}
+
+#[tokio::test]
 async fn a_refused_key_is_the_inference_paths_error() {
-    let bench = Bench::scripted([Turn::refuses(LlmError::Credentials { detail: "no".into() })]);
+    let bench = Bench::scripted([Turn::refuses(ProviderError::new(ProviderErrorKind::Credentials, "no"))]);
     let error = explain(&bench).await.expect_err("refused");
     assert_eq!(error.code(), "provider_credentials");
 }

@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas_config::Settings;
-use atlas_domain::{Fault, RecordId, Retry};
+use atlas_domain::{Check, Fault, RecordId, Retry};
+use atlas_embed::Embedding;
 use atlas_features::{FeatureError, Features, RcaAnswer, RcaProgress, RcaRequest};
-use atlas_inference::{AiState, Inference, InferenceError, hint, summary};
-use atlas_retrieval::Retrieval;
+use atlas_inference::{Inference, InferenceError, hint};
+use atlas_llm::CapabilityProfile;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -21,7 +21,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::auth::Tenant;
+use crate::diagnose::{self, Diagnosis, Subject};
 use crate::extract::Json;
 use crate::observe::RequestId;
 use crate::problem::Problem;
@@ -40,6 +42,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestBody {
     test: bool,
+    /// Measure what the model can do, too.
+    #[serde(default)]
+    deep: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,12 +54,15 @@ pub(crate) struct TestAnswer {
     model: String,
     latency_ms: u64,
     cp_connected: bool,
+    checks: Vec<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<CapabilityProfile>,
 }
 
 /// Tests the connection that real traffic uses. It takes no target from the body, and reads no
 /// tenant's data, so the tenant is only checked for its form.
 pub(crate) async fn test(
-    State(inference): State<Arc<Inference>>,
+    State(app): State<App>,
     NamedTenant(_): NamedTenant,
     Json(body): Json<TestBody>,
 ) -> Result<Json<TestAnswer>, Problem> {
@@ -62,27 +70,57 @@ pub(crate) async fn test(
         let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", "test: it is not true");
         return Err(problem.field("test").hint("send {\"test\": true}"));
     }
-    let report = inference.test().await;
-    match (report.provider, report.model, report.error) {
-        (Some(provider), Some(model), None) => Ok(Json(TestAnswer {
-            status: report.status,
+    app.tests.take().map_err(|after| {
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_tests",
+            "the connection is being tested too often",
+        )
+        .hint("each test calls the provider; wait a little")
+        .retry_after(after)
+    })?;
+    let embedding = Ok(Embedding::clone(&app.embedding.load()));
+    let subject = Subject {
+        live: &app.live,
+        inference: app.inference(),
+        control_plane: app.control_plane.load_full(),
+        embedding,
+        index: Some(app.retrieval().embedding()),
+    };
+    let diagnosis = diagnose::connection(subject, body.deep).await;
+    let (status, cp_connected) = (diagnosis.status(), diagnosis.cp_connected);
+    let Diagnosis { report, checks, .. } = diagnosis;
+    match (report.provider, report.model, report.latency_ms) {
+        (Some(provider), Some(model), Some(latency_ms)) => Ok(Json(TestAnswer {
+            status,
             provider,
             model,
-            latency_ms: report.latency_ms.unwrap_or_default(),
-            cp_connected: false,
+            latency_ms,
+            cp_connected,
+            checks,
+            profile: report.profile,
         })),
-        (_, _, Some(error)) => Err(down(error.code, error.message, error.hint)),
-        (_, _, None) => Err(unavailable(InferenceError::NotConfigured)),
+        (provider, model, latency_ms) => {
+            let problem = match report.error {
+                Some(error) => down(error.code, error.message, error.hint),
+                None => unavailable(InferenceError::NotConfigured),
+            };
+            // A failed test is read like a good one: the same members, beside the problem's.
+            Err(problem
+                .with("provider", provider)
+                .with("model", model)
+                .with("latency_ms", latency_ms)
+                .with("cp_connected", cp_connected)
+                .with("checks", checks))
+        }
     }
 }
 
 /// What is known without asking the provider.
-pub(crate) async fn status(
-    State(inference): State<Arc<Inference>>,
-    State(retrieval): State<Arc<Retrieval>>,
-    State(settings): State<Arc<Settings>>,
-) -> Json<Value> {
-    let status = inference.status();
+pub(crate) async fn status(State(app): State<App>) -> Json<Value> {
+    let snapshot = app.snapshot();
+    let settings = &snapshot.settings;
+    let status = app.inference().status();
     let served_by = status.served_by.as_ref();
     // Also where the settings cannot work: what was asked for helps to see why.
     let provider = served_by.map(|by| by.provider.clone()).or_else(|| settings.byoc.provider.clone());
@@ -93,14 +131,20 @@ pub(crate) async fn status(
         "model": model,
         "host": served_by.map(|by| &by.host),
         "destination": served_by.map(|by| &by.destination),
+        "plane": served_by.map(|by| by.plane),
         "problem": status.problem,
         "breaker": status.breaker,
         "since": status.since,
         "last_success": status.last_success,
         "last_failure": status.last_failure,
-        "embedding": retrieval.embedding(),
-        "cp_connected": false,
+        "models": status.models,
+        "profiles": app.inference().profiles(),
+        "answers": app.inference().counters(),
+        "embedding": app.retrieval().embedding(),
+        "cp_connected": app.is_control_plane_connected(),
+        "fallback_allowed": status.fallback_allowed,
         "ai_credits_fail_open": settings.control_plane.credits_fail_open,
+        "settings": app.live.status(),
     }))
 }
 
@@ -122,13 +166,7 @@ pub(crate) async fn rca(
 ) -> Result<Response, Problem> {
     // What can be refused is refused before a stream begins, with a status.
     features.incidents().get(&scope, &body.incident_id).await?;
-    match inference.state() {
-        AiState::NotConfigured => return Err(unavailable(InferenceError::NotConfigured)),
-        AiState::Misconfigured(error) => {
-            return Err(unavailable(InferenceError::Refused { source: error.clone() }));
-        }
-        AiState::Ready(_) => {}
-    }
+    inference.ready().map_err(unavailable)?;
     let request = RcaRequest::new(body.incident_id);
     if !wants_events(&headers) {
         let answer = features.rca().explain(&scope, request, |_| {}).await?;
@@ -212,16 +250,17 @@ pub(crate) fn unavailable(error: InferenceError) -> Problem {
     let code = error.code();
     let retry = error.retry();
     let problem = match &error {
-        InferenceError::NotConfigured => down(
-            code,
-            error.to_string(),
-            "set BYOC_PROVIDER, BYOC_MODEL and BYOC_API_KEY, and start the server again",
-        ),
+        InferenceError::NotConfigured => {
+            down(code, error.to_string(), "set BYOC_PROVIDER, BYOC_MODEL and BYOC_API_KEY")
+        }
         InferenceError::Refused { source } if source.fault() == Fault::Caller => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, summary(source)).hint(hint(source))
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, source.summary()).hint(hint(source))
         }
         InferenceError::Unavailable { source, .. } | InferenceError::Refused { source } => {
-            down(code, summary(source), hint(source))
+            down(code, source.summary(), hint(source))
+        }
+        InferenceError::UnknownModel { .. } => {
+            Problem::new(StatusCode::NOT_FOUND, code, error.to_string()).field("model")
         }
         InferenceError::Capacity => {
             down(code, error.to_string(), "try again when other AI requests have ended")
@@ -240,7 +279,7 @@ pub(crate) fn unavailable(error: InferenceError) -> Problem {
     }
 }
 
-fn down(code: &'static str, detail: impl Into<String>, hint: &str) -> Problem {
+fn down(code: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
         .titled(UNAVAILABLE)
         .hint(hint)

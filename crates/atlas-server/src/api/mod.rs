@@ -7,6 +7,7 @@ pub(crate) mod import;
 pub(crate) mod incidents;
 mod list;
 pub(crate) mod logs;
+pub(crate) mod openai;
 pub(crate) mod page;
 mod replacement;
 pub(crate) mod runbooks;

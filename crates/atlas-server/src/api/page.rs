@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use atlas_config::Settings;
+use atlas_config::Live;
 use atlas_retrieval::{EmbeddingState, Retrieval};
 use axum::extract::State;
 use axum::http::{HeaderName, header};
@@ -18,14 +18,14 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
 /// names neither the provider nor any path on the disk.
 pub(crate) async fn index(
     State(retrieval): State<Arc<Retrieval>>,
-    State(settings): State<Arc<Settings>>,
+    State(live): State<Live>,
 ) -> impl IntoResponse {
     let embedding = match retrieval.embedding() {
         EmbeddingState::Ready { .. } => "by meaning and by keyword",
         EmbeddingState::KeywordsOnly => "by keyword",
         EmbeddingState::Failing { .. } => "by keyword (the embedding engine is failing)",
     };
-    let ai = if settings.byoc.provider.is_some() { "configured" } else { "not configured" };
+    let ai = if live.snapshot().settings.byoc.provider.is_some() { "configured" } else { "not configured" };
     let mut routes = String::new();
     for route in ROUTES {
         let path = route.path.replace("{*id}", "{id}");

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use atlas_domain::{Corpus, TenantId};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::config::Config;
+
 /// AtlasAI BYOC: incident search, alert similarity and root cause analysis on your own provider.
 #[derive(Debug, Parser)]
 #[command(
@@ -61,8 +63,29 @@ pub(crate) enum Command {
     /// Judge search or embeddings on your own data
     #[command(subcommand)]
     Eval(Eval),
+    /// Test the provider, the embedding engine and this machine
+    #[command(
+        after_help = "Exit code: 0 all is well, 1 something should be known, 2 something does not work.\n\n\
+                            Examples:\n  \
+                            atlasai-tp doctor\n  \
+                            atlasai-tp doctor --deep --json"
+    )]
+    Doctor(DoctorArguments),
+    /// Show the settings in effect, check them, or describe them
+    #[command(subcommand)]
+    Config(Config),
     /// List every setting with its default and meaning
     Settings,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Also measure what the model can do: streaming, JSON schemas, tools, context (costs some tokens)
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args, Default)]

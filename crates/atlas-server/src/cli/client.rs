@@ -81,7 +81,11 @@ impl Client {
         };
         let origin = Origin::of(&url)?;
         let credential = Credential::bearer(origin.clone(), token.expose_secret())?;
-        let outbound = Outbound::new(EgressPolicy::allow([origin]), Arc::new(Ledger::default()))?;
+        let outbound = Outbound::new(
+            EgressPolicy::allow([origin]),
+            &atlas_http::ConnectOptions::default(),
+            Arc::new(Ledger::default()),
+        )?;
         Ok(Self::Running { outbound, url, credential })
     }
 
@@ -90,7 +94,11 @@ impl Client {
         let (status, answer) = match self {
             Self::Running { outbound, url, credential } => {
                 // A batch of texts to embed takes its time; nobody waits for a first token here.
-                let limits = Limits { first_token: Duration::from_secs(600), idle: Duration::from_secs(600) };
+                let limits = Limits {
+                    first_token: Duration::from_secs(600),
+                    idle: Duration::from_secs(600),
+                    total: None,
+                };
                 let call = Call::post_json(url.join(path)?, "command line", body)?
                     .authorized(credential)?
                     .header(TENANT_HEADER, tenant.as_str())?

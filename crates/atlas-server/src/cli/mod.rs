@@ -2,6 +2,8 @@
 
 mod arguments;
 mod client;
+mod config;
+mod doctor;
 mod embed;
 mod eval;
 mod import;
@@ -14,7 +16,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use atlas_config::{Environment, LogFormat, SETTINGS, Settings};
+use atlas_config::{Live, LogFormat, Overrides, SETTINGS, Settings, Sources};
 use clap::Parser;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -42,7 +44,7 @@ impl Output {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // A reader that has seen enough (`| head`) is not an error.
         Err(error) if error.chain().any(is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,29 +58,38 @@ fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut output = Output { stdout: io::stdout().lock() };
     let command = arguments.command.unwrap_or(Command::Serve(ServeArguments::default()));
     if let Command::Settings = command {
-        return settings_help(&mut output);
+        return settings_help(&mut output).map(|()| ExitCode::SUCCESS);
     }
-    let mut settings = Settings::read(&Environment)?;
-    if let Some(data_dir) = arguments.data_dir {
-        settings.override_data_dir(data_dir);
+    let listen = match &command {
+        Command::Serve(arguments) => arguments.listen,
+        _ => None,
+    };
+    let overrides = Overrides { listen, data_dir: arguments.data_dir };
+    if let Command::Config(command) = command {
+        return config::run(command, &overrides, &mut output);
     }
+    let live = Live::start(Sources::process(), overrides)?;
+    let settings = live.snapshot().settings.clone();
     // Commands other than the server stay quiet: their log would drown their answer.
     let quiet = !matches!(command, Command::Serve(_));
     log(&settings, quiet)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve(arguments) => serve::run(arguments, settings, &mut output).await,
-            Command::Import(arguments) => import::run(arguments, settings, &mut output).await,
-            Command::Search(arguments) => search::run(arguments, settings, &mut output).await,
-            Command::Embed(_) => embed::run(settings, &mut output).await,
-            Command::Eval(arguments) => eval::run(arguments, settings, &mut output).await,
-            Command::Settings => Ok(()),
+            Command::Serve(arguments) => serve::run(arguments, live, &mut output).await?,
+            Command::Import(arguments) => import::run(arguments, settings, &mut output).await?,
+            Command::Search(arguments) => search::run(arguments, settings, &mut output).await?,
+            Command::Embed(_) => embed::run(settings, &mut output).await?,
+            Command::Eval(arguments) => eval::run(arguments, settings, &mut output).await?,
+            Command::Doctor(arguments) => return doctor::run(arguments, live, &mut output).await,
+            // Answered above, without reading the settings.
+            Command::Settings | Command::Config(_) => {}
         }
+        Ok(ExitCode::SUCCESS)
     });
     // Blocking work that nobody waits for any more must not keep the process.
     runtime.shutdown_background();

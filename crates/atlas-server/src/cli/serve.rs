@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Context;
-use atlas_config::{Origin, Settings};
+use atlas_config::{Live, Origin, Settings};
 use atlas_retrieval::EmbeddingState;
 use tokio::net::TcpListener;
 use url::Url;
@@ -16,20 +16,13 @@ use crate::wiring::{self, App};
 use crate::{demo, server};
 
 /// Serves until asked to end.
-pub(crate) async fn run(
-    arguments: ServeArguments,
-    mut settings: Settings,
-    output: &mut Output,
-) -> anyhow::Result<()> {
-    if let Some(listen) = arguments.listen {
-        settings.override_listen(listen);
-    }
-    let data_dir = settings.data_dir.clone();
-    let listener = TcpListener::bind(settings.listen).await.with_context(|| {
-        format!("cannot listen on {}; choose another with --listen or TP_LISTEN", settings.listen)
-    })?;
+pub(crate) async fn run(arguments: ServeArguments, live: Live, output: &mut Output) -> anyhow::Result<()> {
+    let Settings { listen, data_dir, .. } = live.snapshot().settings.clone();
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; choose another with --listen or TP_LISTEN"))?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let app = wiring::start(settings).await?;
+    let app = wiring::start_live(live).await?;
     let url = local_url(address);
     if arguments.demo {
         demo::load(&app).await.context("the demo data cannot be loaded")?;
@@ -59,11 +52,15 @@ fn local_url(address: SocketAddr) -> Url {
 }
 
 fn banner(app: &App, url: &Url, demo: bool) -> Vec<String> {
-    let settings = app.settings();
+    let snapshot = app.snapshot();
+    let settings = &snapshot.settings;
     let url = url.as_str().trim_end_matches('/');
     let token_file = wiring::admin_token_path(&settings.data_dir);
     let (token, token_expression) = match &settings.admin_token {
-        Some(_) => ("ADMIN_TOKEN (from the environment)".to_owned(), "$ADMIN_TOKEN".to_owned()),
+        Some(_) => {
+            let origin = settings.origin("ADMIN_TOKEN");
+            (format!("ADMIN_TOKEN ({origin})"), "$ADMIN_TOKEN".to_owned())
+        }
         None => (token_file.display().to_string(), format!("$(cat {})", token_file.display())),
     };
     let embedding = match app.retrieval().embedding() {
@@ -72,10 +69,11 @@ fn banner(app: &App, url: &Url, demo: bool) -> Vec<String> {
         }
         EmbeddingState::KeywordsOnly => "keywords only".to_owned(),
     };
-    let provider = match (&settings.byoc.provider, &settings.byoc.model) {
-        (None, _) => "not configured: AI answers are off, search works (set BYOC_PROVIDER)".to_owned(),
-        (Some(provider), Some(model)) => format!("{provider} {model}"),
-        (Some(provider), None) => format!("{provider}, without BYOC_MODEL"),
+    let status = app.inference().status();
+    let provider = match (&status.served_by, &status.problem) {
+        (Some(served_by), _) => format!("{} {} at {}", served_by.provider, served_by.model, served_by.host),
+        (None, Some(problem)) => format!("off: {}", problem.message),
+        (None, None) => "not configured: AI answers are off, search works (set BYOC_PROVIDER)".to_owned(),
     };
     let mut lines = vec![
         format!("AtlasAI BYOC {} at {url}", env!("CARGO_PKG_VERSION")),
@@ -111,7 +109,7 @@ fn command(settings: &Settings) -> String {
     let program = program.strip_prefix(here).unwrap_or(&program).display();
     match settings.origin("TP_DATA_DIR") {
         Origin::CommandLine => format!("{program} --data-dir {}", settings.data_dir.display()),
-        Origin::Default | Origin::Environment => program.to_string(),
+        _ => program.to_string(),
     }
 }
 

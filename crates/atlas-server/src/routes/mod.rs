@@ -13,7 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 
-use crate::api::{ai, alerts, health, import, incidents, logs, page, runbooks, search, tenants};
+use crate::api::{ai, alerts, health, import, incidents, logs, openai, page, runbooks, search, tenants};
 use crate::app::App;
 use crate::extract::BodyLimit;
 use crate::problem::Problem;
@@ -92,6 +92,10 @@ pub const ROUTES: &[Route] = &[
     route(Method::DELETE, "/api/logs/{id}", SMALL, SOON, || delete(logs::remove)),
     route(Method::POST, "/loki/api/v1/push", LARGE, WRITE, || post(logs::loki)),
     route(Method::POST, "/v1/logs", LARGE, WRITE, || post(logs::otlp)),
+    route(Method::POST, "/v1/chat/completions", LARGE, openai::TIME, || post(openai::chat)),
+    route(Method::POST, "/v1/embeddings", LARGE, WRITE, || post(openai::embeddings::create)),
+    route(Method::GET, "/v1/models", SMALL, SOON, || get(openai::models::list)),
+    route(Method::GET, "/v1/models/{*id}", SMALL, SOON, || get(openai::models::read)),
     route(Method::POST, "/api/tenants", SMALL, SOON, || post(tenants::create)),
     route(Method::GET, "/api/tenants", SMALL, SOON, || get(tenants::list)),
 ];

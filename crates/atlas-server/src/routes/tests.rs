@@ -3,6 +3,7 @@
 mod ai;
 mod crud;
 mod ingest;
+mod openai;
 mod refusals;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,21 @@ impl Answer {
         }
         assert_eq!(body["request_id"], self.headers["x-request-id"].to_str().expect("ASCII"));
         body
+    }
+
+    /// Asserts an error in OpenAI's shape and returns it.
+    #[track_caller]
+    fn openai_error(&self, status: u16, code: &str) -> Value {
+        let body = self.json();
+        let error = body["error"].clone();
+        assert_eq!((self.status.as_u16(), error["code"].as_str()), (status, Some(code)), "{body}");
+        assert_eq!(self.headers["content-type"], "application/json");
+        assert!(self.headers.contains_key("x-request-id"));
+        for member in ["message", "type"] {
+            assert!(error[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {body}");
+        }
+        assert!(error.as_object().is_some_and(|error| error.contains_key("param")), "{body}");
+        error
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::problem::Dialect;
 
 #[tokio::test]
 async fn every_route_but_the_public_ones_asks_for_the_credential() {
@@ -21,7 +22,10 @@ async fn every_route_but_the_public_ones_asks_for_the_credential() {
                 answer.status
             );
             if !public {
-                answer.problem(401, "unauthorized");
+                match Dialect::of(&path) {
+                    Dialect::Problem => answer.problem(401, "unauthorized"),
+                    Dialect::OpenAi => answer.openai_error(401, "invalid_api_key"),
+                };
                 assert!(answer.headers.contains_key("www-authenticate"));
             }
         }
@@ -36,7 +40,7 @@ fn the_public_routes_are_these_and_no_more() {
 #[tokio::test]
 async fn what_is_not_there_is_refused_like_what_is() {
     let server = Server::start().await;
-    for path in ["/api/nothing", "/v1/models", "/loki", "/api"] {
+    for path in ["/api/nothing", "/v1", "/loki", "/api"] {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         server.send(request).await.problem(401, "unauthorized");
         server.call("GET", path, "").await.problem(404, "no_such_route");

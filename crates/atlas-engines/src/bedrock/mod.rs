@@ -1,0 +1,125 @@
+//! AWS Bedrock's embedding models, by InvokeModel: Titan and Cohere.
+//!
+//! | family | request | texts | purpose |
+//! |---|---|---|---|
+//! | Titan v1 | `inputText` | 1 | - |
+//! | Titan v2 | `inputText`, `dimensions`, `normalize` | 1 | - |
+//! | Cohere v3 | `texts`, `input_type` | 96 | `search_document`, `search_query` |
+//! | Cohere v4 | the same, `output_dimension` | 96 | the same |
+//!
+//! Who we are on AWS is decided as for chat; see `atlas-aws`.
+//!
+//! Not here: batches and repetition (`remote`), other inputs than text.
+
+mod options;
+mod request;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::Arc;
+
+use atlas_aws::sdk::Client;
+use atlas_aws::sdk::primitives::Blob;
+use atlas_aws::{Identity, SdkHttp, advise, bedrock_client};
+use atlas_domain::{Check, Destination, ProviderError, ProviderErrorKind as Kind};
+use atlas_embed::Purpose;
+use atlas_http::Outbound;
+use atlas_vendor::{destination, reach_check};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, try_join_all};
+
+use crate::Plug;
+use crate::options::{RemoteOptions, Sockets};
+use crate::remote::{RemoteEngine, Wire, ours};
+
+use options::{LIMITS, Target};
+
+pub(crate) const PLUG: Plug = Plug {
+    label: "bedrock",
+    origins: |options| options::origins(&options.remote),
+    make: |options, sockets| {
+        let wire = BedrockWire::new(&options.remote, sockets)?;
+        Ok(Arc::new(RemoteEngine::new(wire.target.known.clone(), Arc::new(wire))))
+    },
+};
+
+/// One model of one account in one region.
+struct BedrockWire {
+    target: Target,
+    client: Client,
+    identity: Arc<Identity>,
+    destination: Destination,
+    outbound: Outbound,
+}
+
+impl BedrockWire {
+    fn new(options: &RemoteOptions, sockets: Option<Sockets>) -> Result<Self, ProviderError> {
+        let target = Target::new(options)?;
+        let Sockets { calls: outbound, credentials } = sockets
+            .ok_or_else(|| ProviderError::new(Kind::Egress, "no connections are allowed for this engine"))?;
+        let identity = Identity::connect(&target.aws, &outbound, credentials.as_ref())?;
+        let http = SdkHttp::new(outbound.clone(), "embeddings", LIMITS);
+        let client = bedrock_client(http, Arc::clone(&identity), &target.endpoint)?;
+        let destination = destination(target.endpoint.origin());
+        Ok(Self { target, client, identity, destination, outbound })
+    }
+
+    async fn embed(&self, texts: &[String], purpose: Purpose) -> Result<Vec<Vec<f32>>, ProviderError> {
+        let bodies = request::bodies(&self.target, texts, purpose);
+        // A family of one text per request is asked for all texts of a batch at once.
+        let answers = try_join_all(bodies.into_iter().map(|body| self.invoke(body.to_string()))).await?;
+        let family = self.target.family;
+        // A batch of long vectors is megabytes of text, which are not read on an async worker.
+        let read = tokio::task::spawn_blocking(move || {
+            answers.iter().map(|answer| wire::read(family, answer.as_ref())).collect::<Result<Vec<_>, _>>()
+        });
+        let read = read.await.map_err(|_| ProviderError::new(Kind::Protocol, "reading the answer failed"))?;
+        Ok(read?.into_iter().flatten().collect())
+    }
+
+    async fn invoke(&self, body: String) -> Result<Blob, ProviderError> {
+        let model = &self.target.known.model;
+        let call = self
+            .client
+            .invoke_model()
+            .model_id(model)
+            .content_type("application/json")
+            .accept("application/json")
+            .body(Blob::new(body));
+        match self.identity.call(|| call.clone().send()).await {
+            Ok(answer) => Ok(answer.body),
+            Err(error) => Err(ours(advise(error, model, self.target.endpoint.region(), None))),
+        }
+    }
+
+    /// The first step on the way that failed, as a check of the embeddings.
+    async fn walk(&self) -> Option<Check> {
+        let steps = self.outbound.reach(self.target.endpoint.url()).await;
+        let check = reach_check(steps.into_iter().find(|step| step.outcome.is_err())?);
+        Some(Check {
+            id: "embeddings",
+            detail: format!("{}: {}", check.id, check.detail),
+            hint: check.hint.map(|hint| hint.replace("BYOC_ENDPOINT_URL", "EMBEDDING_ENDPOINT_URL")),
+            ..check
+        })
+    }
+}
+
+impl Wire for BedrockWire {
+    fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    fn ask<'a>(
+        &'a self,
+        texts: &'a [String],
+        purpose: Purpose,
+    ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, ProviderError>> {
+        self.embed(texts, purpose).boxed()
+    }
+
+    fn reach(&self) -> BoxFuture<'_, Option<Check>> {
+        self.walk().boxed()
+    }
+}

@@ -1,0 +1,81 @@
+//! From settings to the embedding engine.
+
+use std::sync::Arc;
+
+use atlas_config::Settings;
+use atlas_domain::Fault;
+use atlas_embed::{EmbedError, Embedding};
+use atlas_engines::{EngineOptions, LocalOptions, RemoteOptions, Sockets};
+use atlas_http::Ledger;
+use atlas_providers::Catalog;
+
+use super::network::Network;
+
+/// Loads the engine. One in this process that cannot be loaded is an error of the start; one
+/// outside is down now and may be up in a minute, so its error is left to the caller.
+pub(crate) async fn load(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Embedding, EmbedError> {
+    let catalog = Arc::new(super::catalog(settings)?);
+    let network = Network::new(&settings.network, Arc::clone(ledger))?;
+    let label = &settings.embedding.provider;
+    let options = options(settings, &catalog);
+    let origins = atlas_engines::origins(label, &options)?;
+    let client = |origins| network.client(origins).map_err(atlas_vendor::from_http);
+    let sockets = match origins.calls.is_empty() {
+        true => None,
+        false => {
+            let credentials =
+                network.platform_client(origins.credentials).map_err(atlas_vendor::from_http)?;
+            Some(Sockets { calls: client(origins.calls)?, credentials })
+        }
+    };
+    atlas_engines::engine(label, &options, sockets)?.load().await
+}
+
+/// What has to be the same for an engine to be left alone.
+pub(crate) fn changed(before: &Settings, after: &Settings) -> bool {
+    const NAMES: [&str; 13] = [
+        "EMBEDDING_ENDPOINT_URL",
+        "EMBEDDING_API_KEY",
+        "OPENAI_API_KEY",
+        "EMBEDDING_REGION",
+        "BYOC_AZURE_API_VERSION",
+        "AWS_REGION",
+        "BYOC_CA_BUNDLE",
+        "BYOC_CLIENT_CERT",
+        "BYOC_CLIENT_KEY",
+        "BYOC_PROXY_URL",
+        "BYOC_NO_PROXY",
+        "TP_EGRESS",
+        "TP_MODEL_CATALOG",
+    ];
+    let is_bedrock = after.embedding.provider == "bedrock";
+    after.changed_since(before).into_iter().any(|name| {
+        NAMES.contains(&name) || (is_bedrock && (name.contains("AWS") || name.contains("BEDROCK")))
+    })
+}
+
+fn options(settings: &Settings, catalog: &Arc<Catalog>) -> EngineOptions {
+    let embedding = &settings.embedding;
+    EngineOptions {
+        local: LocalOptions {
+            model_dir: embedding.model_path.clone(),
+            threads: embedding.threads.map(std::num::NonZeroUsize::get),
+        },
+        remote: RemoteOptions {
+            endpoint_url: embedding.endpoint.as_ref().map(|url| url.as_str().to_owned()),
+            api_key: embedding.api_key.clone(),
+            openai_api_key: embedding.openai_api_key.clone(),
+            model: embedding.model.clone(),
+            dimensions: embedding.dimensions.map(|n| n.get() as usize),
+            region: embedding.region.clone(),
+            azure_api_version: settings.byoc.azure_api_version.clone(),
+            catalog: Arc::clone(catalog),
+            aws: super::aws::identity(settings, embedding.region.as_ref()),
+        },
+    }
+}
+
+/// The engine cannot be had because of something outside this process.
+pub(crate) fn is_outside(error: &EmbedError) -> bool {
+    matches!(error, EmbedError::Provider(error) if error.fault() == Fault::Upstream)
+}
