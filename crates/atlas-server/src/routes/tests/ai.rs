@@ -30,17 +30,37 @@ async fn without_a_provider_ai_is_503_and_the_rest_answers() {
 }
 
 #[tokio::test]
-async fn a_provider_of_a_later_version_is_named_as_such() {
+async fn a_provider_without_what_it_needs_is_off_with_the_setting_to_correct() {
     let server = Server::with(&[("BYOC_PROVIDER", "bedrock"), ("BYOC_MODEL", "m")]).await;
     let problem =
         server.call("POST", "/api/ai/test", r#"{"test":true}"#).await.problem(503, "provider_settings");
-    assert!(problem["detail"].as_str().expect("text").contains("BYOC_PROVIDER"), "{problem}");
+    assert!(problem["detail"].as_str().expect("text").contains("BYOC_AWS_ACCESS_KEY_ID"), "{problem}");
     assert_eq!(server.call("GET", "/api/ai/status", "").await.json()["state"], "misconfigured");
     assert_eq!(server.call("GET", "/readyz", "").await.status, 200);
 }
 
 #[tokio::test]
-async fn the_connection_test_takes_exactly_one_field() {
+async fn the_managed_ai_and_own_providers_are_refused_where_they_are_not_allowed() {
+    for (settings, setting) in [
+        (
+            &[("CP_ENDPOINT_URL", "https://cp.example.com/v1"), ("TP_DEPLOYMENT", "on_prem")][..],
+            "TP_DEPLOYMENT",
+        ),
+        (
+            &[("CP_ENDPOINT_URL", "https://cp.example.com/v1"), ("TP_DEPLOYMENT", "air_gapped")],
+            "TP_DEPLOYMENT",
+        ),
+        (&[("BYOC_PROVIDER", "ollama"), ("BYOC_MODEL", "m"), ("ATLASAI_PLAN", "starter")], "ATLASAI_PLAN"),
+    ] {
+        let server = Server::with(settings).await;
+        let problem =
+            server.call("POST", "/api/ai/test", r#"{"test":true}"#).await.problem(503, "provider_settings");
+        assert!(problem["detail"].as_str().expect("text").contains(setting), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn the_connection_test_takes_no_target() {
     let server = Server::start().await;
     for body in [r#"{}"#, r#"{"test":false}"#, r#"{"test":true,"endpoint":"http://x"}"#, r#"{"test":"yes"}"#]
     {
@@ -85,14 +105,14 @@ fn broken_off() -> Script {
 }
 
 #[tokio::test]
-async fn a_connection_that_works_is_answered_with_exactly_five_fields() {
+async fn a_connection_that_works_is_answered_with_the_five_fields_and_what_was_checked() {
     let fake = FakeOpenAi::start([Script::says("ok")]).await.expect("a port");
     let server = with_provider(&fake).await;
     let answer = server.call("POST", "/api/ai/test", r#"{"test":true}"#).await;
     let body = answer.json();
     assert_eq!(answer.status, 200, "{body}");
     let fields: Vec<&String> = body.as_object().expect("an object").keys().collect();
-    assert_eq!(fields, ["cp_connected", "latency_ms", "model", "provider", "status"]);
+    assert_eq!(fields, ["checks", "cp_connected", "latency_ms", "model", "profile", "provider", "status"]);
     assert_eq!(
         (&body["status"], &body["provider"], &body["model"]),
         (&json!("ok"), &json!("openai"), &json!("fake-1"))
