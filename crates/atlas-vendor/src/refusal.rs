@@ -185,8 +185,8 @@ const QUOTA_CODES: [&str; 7] = [
 ];
 
 /// There is no common code for a prompt that is too long. vLLM; TGI; Ollama; llama.cpp; Anthropic;
-/// Bedrock, twice; TEI.
-const TOO_LONG: [&str; 8] = [
+/// Bedrock, twice; TEI; LiteLLM, whose error names its own class.
+const TOO_LONG: [&str; 9] = [
     "maximum context length",
     "must be <= ",
     "exceeds the context length",
@@ -195,6 +195,7 @@ const TOO_LONG: [&str; 8] = [
     "input is too long",
     "too many input tokens",
     "must have less than",
+    "contextwindowexceedederror",
 ];
 
 /// Whether a message is about a prompt that does not fit.
