@@ -167,3 +167,54 @@ fn an_evaluation_prints_the_documented_fields() {
         }
     }
 }
+
+#[test]
+fn doctor_says_what_does_not_work_and_its_exit_code_does_too() {
+    let data = data_dir();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}/v1", closed.local_addr().expect("bound"));
+    drop(closed);
+    let mut doctor = atlasai(data.path());
+    doctor.envs([
+        ("EMBEDDING_PROVIDER", "fallback"),
+        ("BYOC_PROVIDER", "compatible"),
+        ("BYOC_ENDPOINT_URL", endpoint.as_str()),
+        ("BYOC_MODEL", "m"),
+    ]);
+    let output = run(doctor.args(["doctor", "--json"]), "");
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let status = |id: &str| {
+        let checks = report["checks"].as_array().expect("a list");
+        checks.iter().find(|check| check["id"] == id).map_or("absent".into(), |check| check["status"].clone())
+    };
+    assert_eq!((&report["status"], status("tcp")), (&"failed".into(), "failed".into()), "{report:#}");
+    for id in ["storage", "clock", "config", "policy"] {
+        assert_eq!(status(id), "passed", "{id} in {report:#}");
+    }
+    assert_eq!(status("chat"), "skipped");
+}
+
+#[test]
+fn config_check_names_every_problem_and_show_hides_secrets() {
+    let data = data_dir();
+    let bad = [
+        ("BYOC_ENDPOINT_URL", "not a url"),
+        ("BYOC_API", "soap"),
+        ("BYOC_API_KEY", "test-key-that-is-hidden"),
+    ];
+    let output = run(atlasai(data.path()).envs(bad).args(["config", "check"]), "");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("BYOC_ENDPOINT_URL") && said.contains("BYOC_API "), "{said}");
+    let shown = stdout_of(
+        atlasai(data.path()).env("BYOC_API_KEY", "test-key-that-is-hidden").args([
+            "config",
+            "show",
+            "--sources",
+        ]),
+        "",
+    );
+    assert!(shown.contains("BYOC_API_KEY") && shown.contains("fingerprint"), "{shown}");
+    assert!(!shown.contains("hidden"), "{shown}");
+}

@@ -47,3 +47,18 @@ pub(super) fn read(body: &[u8], source: &'static str) -> Result<Issued, Refused>
 pub(super) fn time(text: &str) -> Option<SystemTime> {
     text.parse::<jiff::Timestamp>().ok()?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_a_container_endpoint_is_read_whole() {
+        let body = include_bytes!("../../fixtures/credentials.ecs.response.json");
+        let issued = read(body, "test").unwrap_or_else(|refused| panic!("{}", refused.0));
+        assert_eq!(issued.credentials.access_key_id(), "ASIAEXAMPLE00000000A");
+        assert_eq!(issued.credentials.session_token(), Some("example-session-token"));
+        assert_eq!(issued.credentials.expiry(), time("2026-11-23T16:00:00Z"));
+        assert_eq!(issued.who.as_deref(), Some("arn:aws:iam::123456789012:role/task"));
+    }
+}
