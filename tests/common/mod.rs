@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+pub(crate) mod asking;
 pub(crate) mod peer;
 pub(crate) mod upstream;
 

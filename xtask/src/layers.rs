@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Crates.io packages with one home: only these crates may name them.
 const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["atlas-http"]),
+    ("tokio-rustls", &["atlas-http"]),
     ("axum", &["atlas-server"]),
     ("candle-core", &["atlas-engines"]),
     ("candle-nn", &["atlas-engines"]),

@@ -34,7 +34,8 @@ pub(crate) fn peers(root: &Path, scripts: &Path) -> anyhow::Result<()> {
         println!("SKIPPED: no peers, {} is not there", scripts.display());
         return Ok(());
     }
-    let mut tests = cargo(&["test", "-p", "atlas-server", "--test", "peers", "--test", "providers"]);
+    let mut tests = cargo(&["test", "-p", "atlas-server"]);
+    tests.args(["--test", "peers", "--test", "providers", "--test", "bedrock"]);
     // The peers have fixed ports.
     tests.args(["--no-fail-fast", "--", "--nocapture", "--test-threads=1"]);
     tests.env("ATLAS_PEERS", scripts.canonicalize().context("the peers folder")?);
