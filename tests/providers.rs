@@ -4,6 +4,10 @@
 
 mod common;
 
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
 use common::asking::{
     ask, asks_for_the_weather_of_paris, chat, rung, start, stream, test_connection, weather_tool,
 };
@@ -199,4 +203,69 @@ fn a_private_authority_and_a_client_certificate_open_the_way() {
             );
         }
     }
+}
+
+/// A server of Ollama's that is stopped when the test ends.
+struct Ollama(Child);
+
+impl Drop for Ollama {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Ollama's own program: one that is installed, or one built by Go.
+fn ollama() -> Option<PathBuf> {
+    let works = |program: &Path| Command::new(program).arg("--version").output().is_ok();
+    let installed = PathBuf::from("ollama");
+    if works(&installed) {
+        return Some(installed);
+    }
+    let output = |arguments: &[&str]| Command::new("go").args(arguments).output().ok();
+    output(&["install", "github.com/ollama/ollama@latest"])?;
+    let folder = String::from_utf8(output(&["env", "GOPATH"])?.stdout).ok()?;
+    Some(Path::new(folder.trim()).join("bin/ollama")).filter(|built| works(built))
+}
+
+#[test]
+fn a_real_ollama_answers_with_the_context_it_was_asked_for() {
+    let test = "a real Ollama";
+    // The peer's script makes the model that Ollama is given.
+    let Some(peer) = Peer::start_as(test, "llama_server.sh", "install", &[]) else { return };
+    let Some(program) = ollama() else {
+        eprintln!("SKIPPED: {test}: neither ollama nor Go is on this machine");
+        return;
+    };
+    let data = data_dir();
+    let address = "127.0.0.1:14040";
+    let ollama = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).env("OLLAMA_HOST", address).env("OLLAMA_MODELS", data.path().join("models"));
+        command
+    };
+    let _server = Ollama(ollama(&["serve"]).spawn().expect("ollama starts"));
+    while TcpStream::connect(address).is_err() {
+        std::thread::yield_now();
+    }
+    let recipe = data.path().join("Modelfile");
+    let model = peer.peers_dir().join("llama/tiny.gguf");
+    std::fs::write(&recipe, format!("FROM {}\n", model.display())).expect("written");
+    let recipe = recipe.to_str().expect("a path of text");
+    assert!(ollama(&["create", "tiny", "-f", recipe]).status().is_ok_and(|status| status.success()));
+    let store = data_dir();
+    let endpoint = format!("http://{address}");
+    let server = start(
+        &store,
+        &[
+            ("BYOC_PROVIDER", "ollama"),
+            ("BYOC_ENDPOINT_URL", &endpoint),
+            ("BYOC_MODEL", "tiny"),
+            ("BYOC_CONTEXT_TOKENS", "2048"),
+        ],
+    );
+    let (status, tested) = test_connection(&server, false);
+    assert_eq!((status, rung(&tested, "chat").as_str()), (200, "passed"), "{tested:#}");
+    let (status, answer) = chat(&server, &ask(&"more than the context holds ".repeat(2_000)));
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("context_length_exceeded")), "{answer}");
 }
