@@ -204,6 +204,21 @@ fn bad_certificates_fail_at_tls_and_a_private_authority_is_accepted_with_its_bun
     assert_eq!((status, &rung(&answer, "tls")["status"]), (200, &json!("passed")), "{answer:#}");
 }
 
+#[test]
+fn certificates_that_are_none_turn_the_ai_off_and_search_goes_on() {
+    let bundle = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(bundle.path(), "not a certificate").expect("written");
+    let bundle = bundle.path().to_str().expect("a path of text");
+    let data = data_dir();
+    let server =
+        Server::start(data.path(), &settings("https://127.0.0.1:9/v1", &[("BYOC_CA_BUNDLE", bundle)]), &[]);
+    let (status, answer) = server.json("POST", "/api/ai/test", r#"{"test":true}"#);
+    assert_eq!((status, &answer["code"]), (503, &json!("provider_settings")), "{answer:#}");
+    assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("BYOC_CA_BUNDLE")), "{answer:#}");
+    let (status, found) = server.json("POST", "/api/search", r#"{"query":"disk"}"#);
+    assert_eq!(status, 200, "{found}");
+}
+
 #[track_caller]
 fn rung<'a>(answer: &'a Value, id: &str) -> &'a Value {
     let checks = answer["checks"].as_array().expect("a list of checks");

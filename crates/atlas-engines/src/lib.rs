@@ -26,9 +26,10 @@ mod remote;
 #[cfg(test)]
 mod testing;
 
+pub use atlas_vendor::{Origins, Sockets};
 pub use fallback::FallbackEngine;
 pub use local::{LocalEmbedder, LocalEngine, LocalOptions};
-pub use options::{EngineOptions, Origins, RemoteOptions, Sockets};
+pub use options::{EngineOptions, RemoteOptions};
 
 /// A kind of engine: what it needs, and how it is made.
 struct Plug {

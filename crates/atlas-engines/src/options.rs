@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use atlas_aws::AwsIdentityOptions;
-use atlas_http::{Origin, Outbound};
 use atlas_vendor::Catalog;
 use secrecy::SecretString;
 
@@ -40,26 +39,6 @@ pub struct RemoteOptions {
     pub azure_api_version: Option<String>,
     /// Facts about models.
     pub catalog: Arc<Catalog>,
-}
-
-/// The origins an engine calls: those of requests, and those its credentials come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origins {
-    /// Where texts go.
-    pub calls: Vec<Origin>,
-    /// Where credentials are fetched, such as a metadata service. Only [`Sockets::credentials`]
-    /// may reach them.
-    pub credentials: Vec<Origin>,
-}
-
-/// The clients an engine calls with.
-#[derive(Debug, Clone)]
-pub struct Sockets {
-    /// For requests; its policy allows [`Origins::calls`].
-    pub calls: Outbound,
-    /// For fetching credentials; its policy allows [`Origins::credentials`]. `None` where there
-    /// are none to fetch.
-    pub credentials: Option<Outbound>,
 }
 
 /// A setting without blanks; `None` when nothing is left.

@@ -50,6 +50,12 @@ pub fn hint(error: &ProviderError) -> &'static str {
 /// What to check or do about an error of this provider: some have their own word for a thing.
 pub fn hint_for(provider: &str, error: &ProviderError) -> &'static str {
     match (provider, error.kind()) {
+        ("azure", Kind::Forbidden) => {
+            "The resource's network rules or its private endpoint keep this address out: check that its name resolves to the private address here."
+        }
+        ("azure", Kind::Credentials) => {
+            "Check BYOC_API_KEY, and that BYOC_ENDPOINT_URL is the resource the key belongs to; an Entra identity needs the role Cognitive Services OpenAI User."
+        }
         ("azure", Kind::NotFound) => {
             "BYOC_MODEL must be the deployment name chosen in Azure, not the model's name. Check it, and the resource in BYOC_ENDPOINT_URL."
         }
@@ -65,6 +71,33 @@ pub fn hint_for(provider: &str, error: &ProviderError) -> &'static str {
         ("ollama", Kind::NotFound) => {
             "The model is not on the server: pull it there, or correct BYOC_MODEL (`ollama list`)."
         }
+        ("bedrock", Kind::BadRequest) => {
+            "Check BYOC_MODEL and BYOC_REGION; newer models are called by the id of an inference profile, such as us.<model>."
+        }
+        ("control_plane", Kind::Credentials | Kind::Forbidden) => "Check CP_TOKEN.",
+        ("control_plane", Kind::NotFound) => "Check the path of CP_ENDPOINT_URL.",
         _ => hint(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_of_every_provider_has_a_hint() {
+        for provider in ["openai", "azure", "anthropic", "bedrock", "ollama", "vllm", "tgi", "control_plane"]
+        {
+            for kind in Kind::ALL {
+                let hint = hint_for(provider, &ProviderError::new(kind, "x"));
+                assert!(hint.contains('.'), "{provider} {kind:?}: {hint}");
+            }
+        }
+    }
+
+    #[test]
+    fn azure_is_told_what_its_model_setting_means() {
+        let hint = hint_for("azure", &ProviderError::new(Kind::NotFound, "x"));
+        assert!(hint.contains("deployment name"), "{hint}");
     }
 }

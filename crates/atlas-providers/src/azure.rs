@@ -34,7 +34,7 @@ fn address(options: &Options) -> Result<AzureAddress, ProviderError> {
 
 fn origins(_label: &'static str, options: &Options) -> Result<Origins, ProviderError> {
     let origin = Origin::of(address(options)?.base()).map_err(from_http)?;
-    Ok(Origins { calls: vec![origin], credentials: Vec::new() })
+    Ok(Origins::only(origin))
 }
 
 fn make(label: &'static str, options: Options, sockets: Sockets) -> Result<Arc<dyn Provider>, ProviderError> {

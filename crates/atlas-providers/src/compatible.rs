@@ -31,7 +31,7 @@ fn base(label: &str, options: &Options) -> Result<Url, ProviderError> {
 
 fn origins(label: &'static str, options: &Options) -> Result<Origins, ProviderError> {
     let origin = Origin::of(&base(label, options)?).map_err(from_http)?;
-    Ok(Origins { calls: vec![origin], credentials: Vec::new() })
+    Ok(Origins::only(origin))
 }
 
 fn make(label: &'static str, options: Options, sockets: Sockets) -> Result<Arc<dyn Provider>, ProviderError> {

@@ -19,7 +19,6 @@ mod bedrock;
 mod chat_completions;
 mod compatible;
 mod control_plane;
-mod hints;
 mod ollama;
 mod openai;
 mod options;
@@ -36,13 +35,11 @@ mod loopback_tests;
 
 use std::sync::Arc;
 
-use atlas_http::Origin;
 use atlas_llm::{Provider, ProviderError};
 
-pub use atlas_vendor::{Catalog, CatalogError};
+pub use atlas_vendor::{Catalog, CatalogError, Origins, Sockets};
 pub use control_plane::{CONTROL_PLANE_LABEL, control_plane};
-pub use hints::hint;
-pub use options::{ApiChoice, Options, Sockets, TimeLimits};
+pub use options::{ApiChoice, Options, TimeLimits};
 
 /// A provider, or the setting that stands in its way.
 type Made = Result<Arc<dyn Provider>, ProviderError>;
@@ -60,16 +57,6 @@ struct Plug {
 /// Every provider. A newcomer is one entry here and one folder.
 const PLUGS: &[Plug] =
     &[openai::PLUG, azure::PLUG, bedrock::PLUG, compatible::PLUG, anthropic::PLUG, ollama::PLUG];
-
-/// The origins a provider calls: those of requests, and those its credentials come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origins {
-    /// Where requests go.
-    pub calls: Vec<Origin>,
-    /// Where credentials are fetched, such as a metadata service. Only [`Sockets::credentials`]
-    /// may reach them.
-    pub credentials: Vec<Origin>,
-}
 
 /// The labels that [`provider`] knows, in the order of the documentation.
 pub fn labels() -> impl Iterator<Item = &'static str> {

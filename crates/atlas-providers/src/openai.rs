@@ -19,7 +19,7 @@ pub(crate) const PLUG: Plug = Plug { labels: &["openai"], origins, make };
 
 fn origins(_label: &'static str, options: &Options) -> Result<Origins, ProviderError> {
     let base = openai_base(endpoint_url(options), "BYOC_ENDPOINT_URL")?;
-    Ok(Origins { calls: vec![Origin::of(&base).map_err(from_http)?], credentials: Vec::new() })
+    Ok(Origins::only(Origin::of(&base).map_err(from_http)?))
 }
 
 fn endpoint_url(options: &Options) -> &str {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atlas_aws::AwsIdentityOptions;
-use atlas_http::{Limits, Outbound};
+use atlas_http::Limits;
 use atlas_vendor::Catalog;
 use secrecy::SecretString;
 
@@ -65,14 +65,4 @@ pub struct Options {
     pub limits: TimeLimits,
     /// Facts about models.
     pub catalog: Arc<Catalog>,
-}
-
-/// The clients a provider calls with.
-#[derive(Debug, Clone)]
-pub struct Sockets {
-    /// For requests; its policy allows [`crate::Origins::calls`].
-    pub calls: Outbound,
-    /// For fetching credentials; its policy allows [`crate::Origins::credentials`]. `None` where
-    /// there are none to fetch.
-    pub credentials: Option<Outbound>,
 }

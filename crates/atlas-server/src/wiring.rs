@@ -61,7 +61,14 @@ pub async fn start_live(live: Live) -> Result<App, StartError> {
         Ok(store)
     });
     let ledger = Arc::new(Ledger::default());
-    let (opened, embedding) = tokio::join!(opened, plugs::embedding::load(settings, &ledger));
+    let plugged = async {
+        let plugged = Plugged::make(Arc::clone(&snapshot), Arc::clone(&ledger)).await;
+        let plugged = plugged.ok_or(StartError::Panicked)?;
+        let embedding = plugs::embedding::load(settings, &plugged.ground).await;
+        Ok::<_, StartError>((plugged, embedding))
+    };
+    let (opened, plugged) = tokio::join!(opened, plugged);
+    let (plugged, embedding) = plugged?;
     let store = Arc::new(opened.map_err(|_| StartError::Panicked)??);
     let embedding = match embedding {
         // A provider that is down must not keep the server from starting at night.
@@ -94,7 +101,6 @@ pub async fn start_live(live: Live) -> Result<App, StartError> {
         secret: Arc::new(ArcSwap::from_pointee(secret)),
         stopping: CancellationToken::new(),
     };
-    let plugged = Plugged::new(&snapshot, &app.ledger);
     if let ProviderState::Misconfigured(error) = &plugged.plugs.provider {
         tracing::warn!(%error, "AI answers are off until the settings are corrected");
     }
@@ -109,19 +115,22 @@ fn follow(app: &App) {
     let prepare = move |candidate: Arc<Snapshot>| {
         let app = following.clone();
         async move {
-            let plugged = Plugged::new(&candidate, &app.ledger);
+            let plugged = Plugged::make(Arc::clone(&candidate), Arc::clone(&app.ledger)).await;
+            let plugged = plugged.ok_or("the settings could not be prepared; the log says why".to_owned())?;
             if let Some(refusal) = plugged.refusal() {
                 return Err(refusal);
             }
+            let (before, after) = (app.snapshot(), Arc::clone(&candidate));
             // An unset token after a set one would open the door to who can read the old file.
-            let secret = token::admin_token(&candidate.settings).map_err(|error| error.to_string())?;
-            let before = app.snapshot();
+            let secret = tokio::task::spawn_blocking(move || token::admin_token(&after.settings)).await;
+            let secret = secret.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
             if plugs::embedding::changed(&before.settings, &candidate.settings) {
-                let embedding = plugs::embedding::load(&candidate.settings, &app.ledger).await;
+                let embedding = plugs::embedding::load(&candidate.settings, &plugged.ground).await;
                 let embedding = embedding.map_err(|error| error.to_string())?;
                 app.retrieval.replace_embedder(embedding.clone()).map_err(|error| error.to_string())?;
                 app.embedding.store(Arc::new(embedding));
             }
+            // From here on nothing can fail.
             app.token.replace(&secret);
             app.secret.store(Arc::new(secret));
             app.put_to_work(plugged);
@@ -152,6 +161,8 @@ fn warn(live: &Live) {
 }
 
 /// Loads the embedding engine that the settings name, for commands that need nothing else.
-pub async fn load_embedding(settings: &Settings) -> Result<Embedding, EmbedError> {
-    plugs::embedding::load(settings, &Arc::new(Ledger::default())).await
+pub async fn load_embedding(settings: &Settings) -> Result<Embedding, StartError> {
+    let snapshot = Live::fixed(settings.clone()).snapshot();
+    let plugged = Plugged::make(snapshot, Arc::default()).await.ok_or(StartError::Panicked)?;
+    Ok(plugs::embedding::load(settings, &plugged.ground).await?)
 }

@@ -13,6 +13,7 @@ mod endpoint;
 mod reach;
 mod refusal;
 mod scrub;
+mod sockets;
 
 pub use address::{AzureAddress, OPENAI_BASE, openai_base};
 pub use catalog::{Catalog, CatalogError, EmbeddingFacts, ModelEntry, ModelFamily, ToolsOnChat};
@@ -21,6 +22,7 @@ pub use endpoint::{Endpoint, EndpointOptions};
 pub use reach::reach_check;
 pub use refusal::{Refusal, Words, from_http, is_too_long};
 pub use scrub::Scrubber;
+pub use sockets::{Origins, Sockets};
 
 /// An error body beyond this is not read.
 pub const ERROR_BODY_LIMIT: usize = 256 * 1024;

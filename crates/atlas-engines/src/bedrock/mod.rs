@@ -30,7 +30,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
 
 use crate::Plug;
-use crate::options::{RemoteOptions, Sockets};
+use crate::Sockets;
+use crate::options::RemoteOptions;
 use crate::remote::{RemoteEngine, Wire, ours};
 
 use options::{LIMITS, Target};

@@ -7,7 +7,8 @@ use atlas_domain::ProviderError;
 use atlas_http::Limits;
 use atlas_vendor::ModelFamily;
 
-use crate::options::{Origins, RemoteOptions, filled};
+use crate::Origins;
+use crate::options::{RemoteOptions, filled};
 use crate::remote::{Known, ours};
 
 /// Vectors take a second at most.

@@ -6,8 +6,9 @@ use atlas_domain::{ProviderError, ProviderErrorKind as Kind};
 use atlas_http::{Limits, Origin, Url};
 use atlas_vendor::{Endpoint, EndpointOptions, ModelFamily, from_http, openai_base};
 
-use crate::options::{Origins, RemoteOptions, Sockets, filled};
+use crate::options::{RemoteOptions, filled};
 use crate::remote::{Known, ours};
+use crate::{Origins, Sockets};
 
 /// Where Ollama listens unless it is told otherwise.
 const USUAL_ADDRESS: &str = "http://127.0.0.1:11434";
@@ -28,7 +29,7 @@ pub(super) struct Target {
 
 pub(super) fn origins(options: &RemoteOptions) -> Result<Origins, ProviderError> {
     let origin = Origin::of(&base(options)?).map_err(|error| ours(from_http(error)))?;
-    Ok(Origins { calls: vec![origin], credentials: Vec::new() })
+    Ok(Origins::only(origin))
 }
 
 impl Target {

@@ -31,8 +31,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::Plug;
-use crate::options::{EngineOptions, Sockets};
 use crate::remote::{RemoteEngine, ServerLimits, Wire, ours, reach, refused};
+use crate::{EngineOptions, Sockets};
 
 use options::{Dialect, Target};
 

@@ -9,8 +9,9 @@ use atlas_vendor::{
     openai_base,
 };
 
-use crate::options::{Origins, RemoteOptions, Sockets, filled};
+use crate::options::{RemoteOptions, filled};
 use crate::remote::{Known, ours};
+use crate::{Origins, Sockets};
 
 const ENDPOINT: &str = "EMBEDDING_ENDPOINT_URL";
 /// Vectors take a second at most; a server that loads a model first may take a minute.
@@ -47,7 +48,7 @@ pub(super) struct Target {
 pub(super) fn origins(dialect: Dialect, options: &RemoteOptions) -> Result<Origins, ProviderError> {
     let (base, _) = address(dialect, options)?;
     let origin = Origin::of(&base).map_err(|error| ours(from_http(error)))?;
-    Ok(Origins { calls: vec![origin], credentials: Vec::new() })
+    Ok(Origins::only(origin))
 }
 
 impl Target {

@@ -60,7 +60,7 @@ const MESSAGES: &str = "v1/messages";
 pub(crate) const PLUG: Plug = Plug { labels: &["anthropic"], origins, make };
 
 fn origins(_label: &'static str, options: &Options) -> Result<Origins, ProviderError> {
-    Ok(Origins { calls: vec![options::origin(options)?], credentials: Vec::new() })
+    Ok(Origins::only(options::origin(options)?))
 }
 
 fn make(label: &'static str, options: Options, sockets: Sockets) -> Result<Arc<dyn Provider>, ProviderError> {

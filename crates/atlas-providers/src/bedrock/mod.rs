@@ -34,8 +34,7 @@ use atlas_http::Outbound;
 use atlas_llm::{ChatModel, Provider, ProviderError};
 use atlas_vendor::{Catalog, ModelFamily, destination};
 
-use crate::options::{Options, Sockets};
-use crate::{Origins, Plug};
+use crate::{Options, Origins, Plug, Sockets};
 use model::{BedrockModel, Learnt};
 
 pub(crate) const PLUG: Plug = Plug { labels: &["bedrock"], origins, make };

@@ -54,7 +54,7 @@ const CONTEXT_TOKENS: u32 = 8192;
 pub(crate) const PLUG: Plug = Plug { labels: &["ollama"], origins, make };
 
 fn origins(_label: &'static str, options: &Options) -> Result<Origins, ProviderError> {
-    Ok(Origins { calls: vec![options::origin(options)?], credentials: Vec::new() })
+    Ok(Origins::only(options::origin(options)?))
 }
 
 fn make(label: &'static str, options: Options, sockets: Sockets) -> Result<Arc<dyn Provider>, ProviderError> {

@@ -3,18 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use atlas_config::Live;
 use atlas_domain::{Check, CheckStatus};
 use atlas_guard::Guard;
-use atlas_http::Ledger;
 use atlas_inference::Inference;
 use serde::Serialize;
 
 use super::Output;
 use super::arguments::DoctorArguments;
 use crate::diagnose::{self, Subject};
-use crate::plugs::Plugged;
-use crate::wiring;
+use crate::plugs::{self, Plugged};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -33,14 +32,16 @@ pub(crate) async fn run(
     let mut checks = diagnose::machine::checks(&settings.data_dir);
     // The store stays closed: a server may be running on it.
     let inference = Inference::new(Arc::new(Guard::new()));
-    let ledger = Arc::new(Ledger::default());
-    let plugged = Plugged::new(&live.snapshot(), &ledger);
+    let plugged =
+        Plugged::make(live.snapshot(), Arc::default()).await.context("the settings could not be prepared")?;
     inference.apply(plugged.plugs);
     let subject = Subject {
         live: &live,
         inference: &inference,
         control_plane: plugged.control_plane,
-        embedding: wiring::load_embedding(&settings).await.map_err(|error| error.to_string()),
+        embedding: plugs::embedding::load(&settings, &plugged.ground)
+            .await
+            .map_err(|error| error.to_string()),
         index: None,
     };
     checks.extend(diagnose::connection(subject, arguments.deep).await.checks);

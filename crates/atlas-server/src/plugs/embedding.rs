@@ -3,30 +3,31 @@
 use std::sync::Arc;
 
 use atlas_config::Settings;
-use atlas_domain::Fault;
+use atlas_domain::{Fault, ProviderError};
 use atlas_embed::{EmbedError, Embedding};
-use atlas_engines::{EngineOptions, LocalOptions, RemoteOptions, Sockets};
-use atlas_http::Ledger;
+use atlas_engines::{EngineOptions, LocalOptions, RemoteOptions};
 use atlas_providers::Catalog;
 
-use super::network::Network;
+use super::Ground;
 
 /// Loads the engine. One in this process that cannot be loaded is an error of the start; one
 /// outside is down now and may be up in a minute, so its error is left to the caller.
-pub(crate) async fn load(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Embedding, EmbedError> {
-    let catalog = Arc::new(super::catalog(settings)?);
-    let network = Network::new(&settings.network, Arc::clone(ledger))?;
+///
+/// An engine in this process needs no ground, so it loads also where nothing outside can be called.
+pub(crate) async fn load(
+    settings: &Settings,
+    ground: &Result<Ground, ProviderError>,
+) -> Result<Embedding, EmbedError> {
     let label = &settings.embedding.provider;
+    let (catalog, network) = match ground {
+        Ok(ground) => (Arc::clone(&ground.catalog), Ok(&ground.network)),
+        Err(error) => (Arc::default(), Err(error.clone())),
+    };
     let options = options(settings, &catalog);
     let origins = atlas_engines::origins(label, &options)?;
-    let client = |origins| network.client(origins).map_err(atlas_vendor::from_http);
     let sockets = match origins.calls.is_empty() {
         true => None,
-        false => {
-            let credentials =
-                network.platform_client(origins.credentials).map_err(atlas_vendor::from_http)?;
-            Some(Sockets { calls: client(origins.calls)?, credentials })
-        }
+        false => Some(network?.sockets(origins)?),
     };
     atlas_engines::engine(label, &options, sockets)?.load().await
 }

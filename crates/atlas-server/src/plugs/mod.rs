@@ -23,29 +23,49 @@ use network::Network;
 /// them takes effect also where it leaves the server without AI.
 const PERMISSIONS: [&str; 2] = ["ATLASAI_PLAN", "TP_DEPLOYMENT"];
 
+/// What everything outside this process is called with.
+pub(crate) struct Ground {
+    network: Network,
+    catalog: Arc<Catalog>,
+}
+
+impl Ground {
+    fn new(settings: &Settings, ledger: Arc<Ledger>) -> Result<Self, ProviderError> {
+        let catalog = Arc::new(catalog(settings)?);
+        Ok(Self { network: Network::new(&settings.network, ledger)?, catalog })
+    }
+}
+
 /// What a snapshot implies, ready to be put to work.
 pub(crate) struct Plugged {
     /// For the inference path.
     pub(crate) plugs: Plugs,
     /// The control plane, where it may be called at all.
     pub(crate) control_plane: Option<Arc<ControlPlane>>,
+    /// What it stands on; the embedding engine stands on the same.
+    pub(crate) ground: Result<Ground, ProviderError>,
 }
 
 impl Plugged {
     /// Makes it. What cannot work is part of the result: the server runs without it and says why.
-    pub(crate) fn new(snapshot: &Snapshot, ledger: &Arc<Ledger>) -> Self {
+    /// Off the async workers, because the system's certificates are files, and understanding them
+    /// takes a while. `None` when that panicked.
+    pub(crate) async fn make(snapshot: Arc<Snapshot>, ledger: Arc<Ledger>) -> Option<Self> {
+        tokio::task::spawn_blocking(move || Self::new(&snapshot, ledger)).await.ok()
+    }
+
+    fn new(snapshot: &Snapshot, ledger: Arc<Ledger>) -> Self {
         let settings = &snapshot.settings;
-        let made = catalog(settings).and_then(|catalog| {
-            let network = Network::new(&settings.network, Arc::clone(ledger))?;
-            Ok((network, Arc::new(catalog)))
-        });
-        let (network, catalog) = match made {
-            Ok(made) => made,
-            Err(error) => return Self { plugs: Plugs::misconfigured(error), control_plane: None },
+        let ground = match Ground::new(settings, ledger) {
+            Ok(ground) => ground,
+            Err(error) => {
+                let plugs = Plugs::misconfigured(error.clone());
+                return Self { plugs, control_plane: None, ground: Err(error) };
+            }
         };
         let is_managed = provider::label(settings).is_none();
-        let provider = provider::provider(settings, &network, &catalog);
-        let control_plane = control_plane(settings, &network, &catalog, &provider, is_managed);
+        let provider = provider::provider(settings, &ground);
+        let control_plane = control_plane(settings, &ground, &provider, is_managed);
         let fallback = control_plane.as_ref().filter(|_| !is_managed).cloned().map(Fallback::new);
         let plugs = Plugs {
             provider,
@@ -55,7 +75,7 @@ impl Plugged {
             fallback,
             generation: snapshot.generation,
         };
-        Self { plugs, control_plane }
+        Self { plugs, control_plane, ground: Ok(ground) }
     }
 
     /// Whether a running server should rather go on with what it has.
@@ -74,16 +94,13 @@ impl Plugged {
 /// value, so nothing can be sent to it.
 fn control_plane(
     settings: &Settings,
-    network: &Network,
-    catalog: &Arc<Catalog>,
+    ground: &Ground,
     provider: &ProviderState,
     is_managed: bool,
 ) -> Option<Arc<ControlPlane>> {
     let made = match provider {
         ProviderState::Ready(provider) if is_managed => Ok(Some(Arc::clone(provider))),
-        _ if settings.control_plane.credits_fail_open && !is_managed => {
-            provider::managed(settings, network, catalog)
-        }
+        _ if settings.control_plane.credits_fail_open && !is_managed => provider::managed(settings, ground),
         _ => return None,
     };
     let model = if is_managed { provider::default_model(settings) } else { String::new() };

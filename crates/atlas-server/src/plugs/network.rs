@@ -8,6 +8,7 @@ use atlas_http::{
     ClientIdentity, ConnectOptions, EgressPolicy, HttpError, Ledger, NoProxy, Origin, Outbound, ProxyOptions,
     Url,
 };
+use atlas_vendor::{Origins, Sockets, from_http};
 
 /// How connections are made under these settings. Each part of the server gets a client of its
 /// own from it, which can call the origins of that part alone.
@@ -40,8 +41,14 @@ impl Network {
         Ok(network)
     }
 
-    /// A client that can call these origins.
-    pub(crate) fn client(&self, origins: impl IntoIterator<Item = Origin>) -> Result<Outbound, HttpError> {
+    /// The clients of one provider or engine, which can call its origins alone.
+    pub(crate) fn sockets(&self, origins: Origins) -> Result<Sockets, ProviderError> {
+        let calls = self.client(origins.calls).map_err(from_http)?;
+        let credentials = self.platform_client(origins.credentials).map_err(from_http)?;
+        Ok(Sockets { calls, credentials })
+    }
+
+    fn client(&self, origins: impl IntoIterator<Item = Origin>) -> Result<Outbound, HttpError> {
         let mut policy = match self.egress {
             EgressMode::Settings => EgressPolicy::allow(origins),
             EgressMode::Private => EgressPolicy::allow(origins).private_only(),
@@ -55,7 +62,7 @@ impl Network {
 
     /// A client for the services of the platform that hand out credentials, at link-local
     /// addresses that nothing else may call. No proxy stands before them. `None` without any.
-    pub(crate) fn platform_client(&self, origins: Vec<Origin>) -> Result<Option<Outbound>, HttpError> {
+    fn platform_client(&self, origins: Vec<Origin>) -> Result<Option<Outbound>, HttpError> {
         if origins.is_empty() || self.egress == EgressMode::Off {
             return Ok(None);
         }

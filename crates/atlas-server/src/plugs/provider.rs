@@ -7,19 +7,19 @@ use atlas_config::{ApiChoice, Deployment, Settings};
 use atlas_domain::ProviderError;
 use atlas_inference::{Feature, ProviderState};
 use atlas_llm::Provider;
-use atlas_providers::{Catalog, Options, Sockets, TimeLimits};
+use atlas_providers::{Catalog, Options, Origins, TimeLimits};
 
-use super::network::Network;
+use super::Ground;
 
 /// Plans that may bring their own AI.
 const BYOC_PLANS: [&str; 2] = ["operations", "enterprise"];
 
 /// The chat provider that the settings name. Without `BYOC_PROVIDER` it is AtlasAI's managed AI
 /// where there is a control plane and the deployment allows it.
-pub(super) fn provider(settings: &Settings, network: &Network, catalog: &Arc<Catalog>) -> ProviderState {
+pub(super) fn provider(settings: &Settings, ground: &Ground) -> ProviderState {
     let made = match label(settings) {
-        Some(label) => own(label, settings, network, catalog).map(Some),
-        None => managed(settings, network, catalog),
+        Some(label) => own(label, settings, ground).map(Some),
+        None => managed(settings, ground),
     };
     match made {
         Ok(Some(provider)) => ProviderState::Ready(provider),
@@ -35,12 +35,7 @@ pub(super) fn label(settings: &Settings) -> Option<&str> {
     byoc.provider.as_deref().or(byoc.bedrock.use_task_role.then_some("bedrock"))
 }
 
-fn own(
-    label: &str,
-    settings: &Settings,
-    network: &Network,
-    catalog: &Arc<Catalog>,
-) -> Result<Arc<dyn Provider>, ProviderError> {
+fn own(label: &str, settings: &Settings, ground: &Ground) -> Result<Arc<dyn Provider>, ProviderError> {
     let plan = settings.control_plane.plan.as_str();
     if !BYOC_PLANS.contains(&plan) {
         return Err(ProviderError::setting(
@@ -50,18 +45,15 @@ fn own(
             ),
         ));
     }
-    let options = options(settings, catalog);
-    let origins = atlas_providers::origins(label, &options)?;
-    let credentials = network.platform_client(origins.credentials).map_err(atlas_vendor::from_http)?;
-    let sockets = Sockets { calls: client(network, origins.calls)?, credentials };
+    let options = options(settings, &ground.catalog);
+    let sockets = ground.network.sockets(atlas_providers::origins(label, &options)?)?;
     atlas_providers::provider(label, options, sockets)
 }
 
 /// AtlasAI's managed AI, through the control plane.
 pub(super) fn managed(
     settings: &Settings,
-    network: &Network,
-    catalog: &Arc<Catalog>,
+    ground: &Ground,
 ) -> Result<Option<Arc<dyn Provider>>, ProviderError> {
     let Some(endpoint) = &settings.control_plane.endpoint else { return Ok(None) };
     if settings.deployment != Deployment::Cloud {
@@ -71,19 +63,13 @@ pub(super) fn managed(
              provider of your own, or remove CP_ENDPOINT_URL",
         ));
     }
-    let options = Options { catalog: Arc::clone(catalog), limits: limits(settings), ..Options::default() };
+    let options =
+        Options { catalog: Arc::clone(&ground.catalog), limits: limits(settings), ..Options::default() };
     let origin = atlas_http::Origin::of(endpoint)
         .map_err(|error| ProviderError::setting("CP_ENDPOINT_URL", error.to_string()))?;
-    let sockets = Sockets { calls: client(network, [origin])?, credentials: None };
+    let sockets = ground.network.sockets(Origins::only(origin))?;
     let token = settings.control_plane.token.clone();
     atlas_providers::control_plane(endpoint.clone(), token, options, sockets).map(Some)
-}
-
-fn client(
-    network: &Network,
-    origins: impl IntoIterator<Item = atlas_http::Origin>,
-) -> Result<atlas_http::Outbound, ProviderError> {
-    network.client(origins).map_err(atlas_vendor::from_http)
 }
 
 fn limits(settings: &Settings) -> TimeLimits {
