@@ -2,12 +2,8 @@
 
 mod common;
 
-use common::{atlasai, run, stderr_of_failure, stdout_of};
+use common::{atlasai, data_dir, run, stderr_of_failure, stdout_of};
 use serde_json::Value;
-
-fn data_dir() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a temporary folder")
-}
 
 #[test]
 fn embed_answers_one_unit_vector_a_line_in_order() {
@@ -100,7 +96,7 @@ fn bad_arguments_end_with_code_2_and_a_usage_line() {
 #[test]
 fn help_of_every_command_has_text() {
     let data = data_dir();
-    for command in ["serve", "import", "search", "embed", "eval", "settings"] {
+    for command in ["serve", "import", "search", "embed", "bench", "eval", "settings"] {
         let help = stdout_of(atlasai(data.path()).args([command, "--help"]), "");
         assert!(help.contains("Usage:"), "{command}: {help}");
     }
@@ -110,11 +106,76 @@ fn help_of_every_command_has_text() {
 fn every_documented_setting_is_listed() {
     let data = data_dir();
     let listed = stdout_of(atlasai(data.path()).arg("settings"), "");
-    for name in
-        ["BYOC_PROVIDER", "BYOC_API_KEY", "BYOC_MODEL", "EMBEDDING_PROVIDER", "ADMIN_TOKEN", "TP_DATA_DIR"]
-    {
+    for name in [
+        "BYOC_PROVIDER",
+        "BYOC_API_KEY",
+        "BYOC_MODEL",
+        "EMBEDDING_PROVIDER",
+        "EMBEDDING_PRECISION",
+        "ADMIN_TOKEN",
+        "TP_DATA_DIR",
+    ] {
         assert!(listed.contains(name), "{name} is missing");
     }
+}
+
+#[test]
+fn a_bench_prints_the_documented_fields_and_writes_every_vector() {
+    let data = data_dir();
+    let file = data.path().join("workloads.json");
+    std::fs::write(
+        &file,
+        r#"{"short": ["disk full", "node down"], "long": ["the pod restarts after a deploy"]}"#,
+    )
+    .expect("written");
+    let vectors = data.path().join("vectors.jsonl");
+    let lines = stdout_of(
+        atlasai(data.path())
+            .args(["bench", "embed", "--threads", "1", "--precision", "f32", "--reps", "1", "--json"])
+            .arg("--texts")
+            .arg(&file)
+            .arg("--vectors")
+            .arg(&vectors),
+        "",
+    );
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let seen: Vec<_> = rows.iter().map(|row| (row["wl"].as_str(), row["texts"].as_u64())).collect();
+    assert_eq!(seen, [(Some("long"), Some(1)), (Some("short"), Some(2))]);
+    for row in &rows {
+        assert_eq!((row["engine"].as_str(), row["threads"].as_u64()), (Some("atlas-f32"), Some(1)), "{row}");
+        for figure in ["texts_s", "tokens_s", "p50_ms", "p99_ms", "load_s"] {
+            assert!(row[figure].as_f64().is_some_and(|value| value > 0.0), "{figure}: {row}");
+        }
+        assert!(row.get("rss_mb").is_some(), "{row}");
+    }
+    assert_eq!(rows[1]["tokens"], 8, "two words and two special tokens, twice");
+
+    let written = std::fs::read_to_string(vectors).expect("written");
+    let written: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let seen: Vec<_> =
+        written.iter().map(|line| (line["workload"].as_str(), line["index"].as_u64())).collect();
+    assert_eq!(seen, [(Some("long"), Some(0)), (Some("short"), Some(0)), (Some("short"), Some(1))]);
+    assert_eq!(written[0]["vector"].as_array().map(Vec::len), Some(384));
+}
+
+#[test]
+fn a_bench_of_a_malformed_file_names_file_and_line() {
+    let data = data_dir();
+    let file = data.path().join("workloads.json");
+    let bench = |text: &str| {
+        std::fs::write(&file, text).expect("written");
+        stderr_of_failure(atlasai(data.path()).args(["bench", "embed", "--texts"]).arg(&file), "")
+    };
+    let error = bench("{\"W1\": [\"a\",\n 7]}");
+    assert!(error.contains("workloads.json, line 2"), "{error}");
+    let missing = data.path().join("nothing.txt");
+    let error = stderr_of_failure(atlasai(data.path()).args(["bench", "embed", "--texts"]).arg(&missing), "");
+    assert!(error.contains("nothing.txt"), "{error}");
+    let error = stderr_of_failure(
+        atlasai(data.path()).args(["bench", "embed", "--texts", "x", "--precision", "bf16"]),
+        "",
+    );
+    assert!(error.contains("auto, f32, exact, fast, max"), "{error}");
 }
 
 #[test]

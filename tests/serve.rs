@@ -2,12 +2,8 @@
 
 mod common;
 
-use common::{Server, atlasai, corpora, stdout_of};
+use common::{Server, atlasai, corpora, data_dir, stdout_of};
 use serde_json::{Value, json};
-
-fn data_dir() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a temporary folder")
-}
 
 fn search(server: &Server, query: &str, corpus: &str) -> Value {
     let body = json!({"query": query, "corpora": [corpus], "refresh": true}).to_string();

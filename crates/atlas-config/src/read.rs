@@ -134,6 +134,8 @@ fn embedding(reader: &mut Reader<'_>) -> EmbeddingSettings {
         model_path: reader.path("EMBEDDING_MODEL_PATH"),
         dimensions: reader.number("EMBEDDING_DIMENSIONS").and_then(NonZeroU32::new),
         threads: reader.number("EMBEDDING_THREADS").and_then(|n| NonZeroUsize::new(n as usize)),
+        precision: reader
+            .one_of("EMBEDDING_PRECISION", &["auto", "f32", "exact", "fast", "max"].map(|word| (word, word))),
         endpoint: reader.url("EMBEDDING_ENDPOINT_URL"),
         api_key: reader.secret("EMBEDDING_API_KEY"),
         region: region(reader, "EMBEDDING_REGION"),

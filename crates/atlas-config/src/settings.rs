@@ -191,6 +191,8 @@ pub struct EmbeddingSettings {
     pub dimensions: Option<NonZeroU32>,
     /// `EMBEDDING_THREADS`.
     pub threads: Option<NonZeroUsize>,
+    /// `EMBEDDING_PRECISION`: one of its words. What they mean is known to the engine.
+    pub precision: &'static str,
     /// `EMBEDDING_ENDPOINT_URL`.
     pub endpoint: Option<Url>,
     /// `EMBEDDING_API_KEY`.

@@ -181,6 +181,14 @@ pub const SETTINGS: &[SettingDoc] = &[
     )
     .waits_for_restart(),
     embedding(
+        "EMBEDDING_PRECISION",
+        Form::OneOf(&["auto", "f32", "exact", "fast", "max"]),
+        "How the engine `local` computes: `exact` in bfloat16, `fast` and `max` in integers; `auto` is `exact` where \
+         the processor can do it, else `f32`. Vectors of another precision are another index.",
+    )
+    .default("auto")
+    .waits_for_restart(),
+    embedding(
         "EMBEDDING_ENDPOINT_URL",
         Form::Url,
         "Base URL of the embedding provider, when it is not the vendor's own.",

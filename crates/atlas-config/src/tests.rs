@@ -40,6 +40,7 @@ fn every_value_reaches_its_field() {
         ("AWS_REGION", "eu-central-1"),
         ("TP_BEDROCK_USE_TASK_ROLE", "1"),
         ("EMBEDDING_THREADS", "4"),
+        ("EMBEDDING_PRECISION", "Exact"),
         ("TP_LOG_FORMAT", "JSON"),
     ])
     .expect("reads");
@@ -49,6 +50,7 @@ fn every_value_reaches_its_field() {
     assert_eq!(settings.byoc.region.as_deref(), Some("eu-central-1"));
     assert!(settings.byoc.bedrock.use_task_role);
     assert_eq!(settings.embedding.threads.map(|threads| threads.get()), Some(4));
+    assert_eq!(settings.embedding.precision, "exact");
     assert_eq!(settings.log_format, LogFormat::Json);
     assert_eq!(settings.origin("TP_LISTEN"), Origin::Environment);
     assert_eq!(settings.origin("BYOC_API_KEY"), Origin::Default);
@@ -73,6 +75,7 @@ fn a_wrong_value_is_refused_with_the_variable_and_the_fix() {
     check_refused("TP_LISTEN", "localhost:8080", "IP address");
     check_refused("EMBEDDING_THREADS", "0", "1 to 256");
     check_refused("EMBEDDING_THREADS", "many", "1 to 256");
+    check_refused("EMBEDDING_PRECISION", "bf16", "auto or f32 or exact or fast or max");
     check_refused("TP_LOG_FORMAT", "xml", "text or json");
     check_refused("TP_DEPLOYMENT", "moon", "cloud or on_prem or air_gapped");
     check_refused("TP_EGRESS", "all", "settings or private or off");

@@ -46,8 +46,13 @@ impl ModelFacts {
     /// What to know about the model's end, as seen from `today`: nothing while it is further away
     /// than [`RETIREMENT_HORIZON_DAYS`].
     pub fn retirement(&self, today: Date) -> Option<String> {
-        let date = self.shutdown_date?;
-        let days = today.until(date).map(|span| span.get_days()).unwrap_or_default();
+        let days_until = |date| today.until(date).map(|span| span.get_days()).unwrap_or_default();
+        let Some(date) = self.shutdown_date else {
+            let date = self.retirement_not_before?;
+            let is_near = days_until(date) <= RETIREMENT_HORIZON_DAYS;
+            return is_near.then(|| format!("the provider may turn this model off from {date} on"));
+        };
+        let days = days_until(date);
         if days <= 0 {
             Some(format!("the provider turned this model off on {date}"))
         } else if days <= RETIREMENT_HORIZON_DAYS {
@@ -71,6 +76,10 @@ mod tests {
         assert!(on("2026-12-01").expect("soon").contains("in 10 days"));
         assert!(on("2026-12-11").expect("over").contains("turned this model off"));
         assert!(on("2028-01-01").expect("over").contains("turned this model off"));
+        let perhaps = ModelFacts { shutdown_date: None, retirement_not_before: facts.shutdown_date, ..facts };
+        let on = |today: &str| perhaps.retirement(today.parse().expect("a date"));
+        assert_eq!(on("2026-06-01"), None);
+        assert!(on("2026-12-01").expect("soon").contains("may turn this model off from 2026-12-11 on"));
         assert_eq!(ModelFacts::default().retirement("2026-12-01".parse().expect("a date")), None);
     }
 }

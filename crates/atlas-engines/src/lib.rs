@@ -28,7 +28,7 @@ mod testing;
 
 pub use atlas_vendor::{Origins, Sockets};
 pub use fallback::FallbackEngine;
-pub use local::{LocalEmbedder, LocalEngine, LocalOptions};
+pub use local::{Backend, LocalEmbedder, LocalEngine, LocalOptions, Precision, calibrate, calibration_texts};
 pub use options::{EngineOptions, RemoteOptions};
 
 /// A kind of engine: what it needs, and how it is made.
@@ -95,6 +95,8 @@ fn find(label: &str) -> Result<&'static Plug, ProviderError> {
 
 #[cfg(test)]
 mod tests {
+    use atlas_aws::AwsIdentityOptions;
+
     use super::*;
 
     #[test]
@@ -115,6 +117,34 @@ mod tests {
         assert_eq!(error.named_setting(), Some("EMBEDDING_PROVIDER"));
         for label in labels() {
             assert!(error.to_string().contains(label), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_dimension_that_a_model_cannot_have_is_refused_with_those_it_can() {
+        for (label, model, allowed) in [
+            ("openai", "text-embedding-3-small", Some("1 to 1536")),
+            ("compatible", "Qwen/Qwen3-Embedding-0.6B", Some("32 to 1024")),
+            ("ollama", "nomic-embed-text", Some("64 to 768")),
+            ("bedrock", "amazon.titan-embed-text-v2:0", Some("256 or 512 or 1024")),
+            // A deployment's name says little about its model, and an unknown model is not judged.
+            ("azure", "text-embedding-3-small", None),
+            ("compatible", "some-model", None),
+        ] {
+            let mut options = testing::options("http://127.0.0.1:1", model);
+            options.remote.aws = AwsIdentityOptions {
+                region: Some("us-east-1".to_owned()),
+                access_key_id: Some("AKIDTESTKEY00001".to_owned()),
+                secret_access_key: Some("test-key-secret".into()),
+                ..AwsIdentityOptions::default()
+            };
+            options.remote.dimensions = Some(2000);
+            let sockets = testing::sockets(origins(label, &options).expect("listed").calls);
+            let error = engine(label, &options, Some(sockets)).err();
+            let named = error.as_ref().and_then(ProviderError::named_setting);
+            assert_eq!(named, allowed.map(|_| "EMBEDDING_DIMENSIONS"), "{label} {model}");
+            let words = error.map(|error| error.to_string()).unwrap_or_default();
+            assert!(words.contains(allowed.unwrap_or_default()), "{label}: {words}");
         }
     }
 

@@ -143,6 +143,21 @@ async fn a_connection_that_the_server_closed_meanwhile_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed() {
+    let (listener, url, outbound) = listen().await;
+    let served = async {
+        let mut socket = accept(&listener).await;
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.expect("a client");
+        socket
+    };
+    let (socket, reply) = tokio::join!(served, outbound.send(Call::get(url, "test")));
+    assert_eq!(reply.expect("an answer").bytes(2).await.expect("a body"), "ok");
+    // With nothing else to do, the clock goes on to whatever comes next.
+    tokio::time::pause();
+    closed(socket).await;
+}
+
+#[tokio::test]
 async fn the_total_limit_ends_an_answer_that_never_pauses() {
     let (listener, url, outbound) = listen().await;
     let server = tokio::spawn(async move {

@@ -65,7 +65,7 @@ pub use origin::Origin;
 pub use outbound::Outbound;
 pub use policy::EgressPolicy;
 pub use reach::ReachStep;
-pub use reply::Reply;
+pub use reply::{Chunks, Reply};
 
 pub use bytes::Bytes;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};

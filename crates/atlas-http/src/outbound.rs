@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, USER_AGENT};
 use http::{HeaderValue, Method, StatusCode};
 use reqwest::{Client, Request};
-use tokio::time::timeout_at;
 
 use crate::call::Call;
 use crate::dial::Dialer;
@@ -54,16 +53,19 @@ impl Outbound {
     /// answer too. Dropping the future, or the reply, closes the connection.
     pub async fn send(&self, call: Call) -> Result<Reply, HttpError> {
         let origin = self.dialer.check(&call.url)?;
-        let patience = Patience::new(&call.limits);
+        let mut patience = Patience::new(&call.limits);
         let counts = self.ledger.counts(&origin, call.purpose);
         let n_bytes = call.body.len();
         let request = request(call);
         counts.sent(n_bytes);
-        let (sent, asked) = tls::noticing(timeout_at(patience.deadline, self.client.execute(request))).await;
+        let (sent, asked) = tls::noticing(patience.within(self.client.execute(request))).await;
         let response = match sent {
-            Err(_) => return Err(patience.timeout(&origin)),
-            Ok(Err(error)) => return Err(self.explain(&error, &origin, asked, &patience).await),
-            Ok(Ok(response)) => response,
+            None => return Err(patience.timeout(&origin)),
+            // On the heap: it may hold a handshake, and most calls have nothing to explain.
+            Some(Err(error)) => {
+                return Err(Box::pin(self.explain(&error, &origin, asked, &mut patience)).await);
+            }
+            Some(Ok(response)) => response,
         };
         if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
             && let Some(proxy) = self.dialer.proxy_for(&origin)
@@ -78,14 +80,14 @@ impl Outbound {
         error: &reqwest::Error,
         target: &Origin,
         asked: bool,
-        patience: &Patience,
+        patience: &mut Patience,
     ) -> HttpError {
         let proxy = self.dialer.proxy_for(target);
         // Whether a proxy forbids a target or cannot reach it is the difference between a mistake
         // in the settings and a call worth repeating, so it is asked for the status once more.
         if let Some(proxy) = proxy
             && is_untold_refusal(error)
-            && let Ok(Err(told)) = timeout_at(patience.deadline, self.dialer.ask(proxy, target)).await
+            && let Some(Err(told)) = patience.within(self.dialer.ask(proxy, target)).await
         {
             return told;
         }

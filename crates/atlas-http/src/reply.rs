@@ -1,13 +1,16 @@
 //! The answer, as it arrives.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::{BoxStream, StreamExt, unfold};
+use futures_util::Stream;
 use http::{HeaderMap, StatusCode};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::call::Limits;
 use crate::error::HttpError;
@@ -64,29 +67,50 @@ impl Reply {
     }
 
     /// The body as it arrives. It ends after the last byte or the first error.
-    pub fn chunks(self) -> BoxStream<'static, Result<Bytes, HttpError>> {
-        unfold(Some(self), |reply| async {
-            let mut reply = reply?;
-            match reply.chunk().await {
-                Ok(Some(chunk)) => Some((Ok(chunk), Some(reply))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
-        .boxed()
+    pub fn chunks(self) -> Chunks {
+        Chunks { reply: Some(self) }
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        let chunk = match timeout_at(self.patience.deadline, self.response.chunk()).await {
-            Err(_) => return Err(self.patience.timeout(&self.origin)),
-            Ok(Err(_)) => return Err(HttpError::Interrupted { host: self.origin.host().to_owned() }),
-            Ok(Ok(chunk)) => chunk,
+        poll_fn(|context| self.poll_chunk(context)).await
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, HttpError>> {
+        // Nothing of it is kept from one poll to the next, so it needs no place to live.
+        let chunk = match pin!(self.response.chunk()).poll(context) {
+            Poll::Pending => {
+                return self.patience.poll_over(context).map(|()| Err(self.patience.timeout(&self.origin)));
+            }
+            Poll::Ready(Err(_)) => {
+                return Poll::Ready(Err(HttpError::Interrupted { host: self.origin.host().to_owned() }));
+            }
+            Poll::Ready(Ok(chunk)) => chunk,
         };
         if let Some(chunk) = &chunk {
             self.patience.renew();
             self.counts.received(chunk.len());
         }
-        Ok(chunk)
+        Poll::Ready(Ok(chunk))
+    }
+}
+
+/// A body as it arrives. Dropping it closes the connection, unless the body has ended.
+#[derive(Debug)]
+pub struct Chunks {
+    /// Gone after the end.
+    reply: Option<Reply>,
+}
+
+impl Stream for Chunks {
+    type Item = Result<Bytes, HttpError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(reply) = &mut self.reply else { return Poll::Ready(None) };
+        let chunk = ready!(reply.poll_chunk(context)).transpose();
+        if !matches!(chunk, Some(Ok(_))) {
+            self.reply = None;
+        }
+        Poll::Ready(chunk)
     }
 }
 
@@ -102,10 +126,13 @@ impl fmt::Debug for Reply {
 /// How long to wait for the next byte, and what that limit is called.
 #[derive(Debug)]
 pub(crate) struct Patience {
-    pub(crate) deadline: Instant,
+    deadline: Instant,
     limit: &'static str,
     idle: Duration,
     end: Option<Instant>,
+    /// Rings at the deadline or before it. It is wound when it has rung rather than at every
+    /// chunk: that would be a lock per token.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patience {
@@ -114,12 +141,38 @@ impl Patience {
         let now = Instant::now();
         let end = limits.total.map(|total| now + total);
         let (deadline, limit) = earlier(now + limits.first_token, "first token", end);
-        Self { deadline, limit, idle: limits.idle, end }
+        Self { deadline, limit, idle: limits.idle, end, alarm: None }
+    }
+
+    /// What the work makes, or nothing when the time is over first.
+    pub(crate) async fn within<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(made) => Poll::Ready(Some(made)),
+            Poll::Pending => self.poll_over(context).map(|()| None),
+        })
+        .await
     }
 
     /// Something arrived.
     fn renew(&mut self) {
         (self.deadline, self.limit) = earlier(Instant::now() + self.idle, "idle", self.end);
+    }
+
+    /// Ready when the time is over.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.deadline;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() > deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        while alarm.as_mut().poll(context).is_ready() {
+            if alarm.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(deadline);
+        }
+        Poll::Pending
     }
 
     pub(crate) fn timeout(&self, origin: &Origin) -> HttpError {

@@ -16,6 +16,7 @@ use atlas_llm::{Provider, ProviderError};
 use atlas_vendor::{AzureAddress, Endpoint, EndpointOptions, from_http};
 
 use crate::chat_completions::{AZURE, ChatCompletions, Parts};
+use crate::options::filled;
 use crate::{ApiChoice, Options, Origins, Plug, Sockets};
 
 pub(crate) const PLUG: Plug = Plug { labels: &["azure"], origins, make };
@@ -23,7 +24,7 @@ pub(crate) const PLUG: Plug = Plug { labels: &["azure"], origins, make };
 const SUFFIXES: [&str; 4] = [".azure.com", ".azure.us", ".azure.cn", ".microsoft.com"];
 
 fn address(options: &Options) -> Result<AzureAddress, ProviderError> {
-    match options.endpoint_url.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+    match filled(options.endpoint_url.as_deref()) {
         Some(text) => AzureAddress::new(text, options.azure_api_version.as_deref(), "BYOC_ENDPOINT_URL"),
         None => Err(ProviderError::setting(
             "BYOC_ENDPOINT_URL",

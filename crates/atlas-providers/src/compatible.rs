@@ -7,6 +7,7 @@ use atlas_llm::{Provider, ProviderError};
 use atlas_vendor::{Endpoint, EndpointOptions, from_http, openai_base};
 
 use crate::chat_completions::{COMPATIBLE, ChatCompletions, Dialect, Parts, TGI, VLLM};
+use crate::options::filled;
 use crate::{Options, Origins, Plug, Sockets};
 
 pub(crate) const PLUG: Plug = Plug { labels: &["vllm", "tgi", "compatible"], origins, make };
@@ -20,7 +21,7 @@ fn dialect(label: &str) -> &'static Dialect {
 }
 
 fn base(label: &str, options: &Options) -> Result<Url, ProviderError> {
-    match options.endpoint_url.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+    match filled(options.endpoint_url.as_deref()) {
         Some(text) => openai_base(text, "BYOC_ENDPOINT_URL"),
         None => Err(ProviderError::setting(
             "BYOC_ENDPOINT_URL",

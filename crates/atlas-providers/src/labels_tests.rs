@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use atlas_aws::AwsIdentityOptions;
+use atlas_domain::{Destination, DestinationClass};
+use atlas_guard::Guard;
 use atlas_http::{ConnectOptions, EgressPolicy, Ledger, Outbound};
-use atlas_llm::ProviderError;
+use atlas_llm::{ChatRequest, Message, ProviderError, ProviderErrorKind as Kind};
 use secrecy::SecretString;
 
 use crate::fixture_tests as fixtures;
@@ -78,6 +81,27 @@ fn an_endpoint_outside_the_policy_does_not_connect() {
     let closed = sockets_to(EgressPolicy::default());
     let refused = crate::provider("vllm", options(Some("http://127.0.0.1:9/v1"), None), closed);
     assert_eq!(refused.err().expect("refused").code(), "egress_denied");
+}
+
+#[tokio::test]
+async fn a_text_that_was_cleared_for_elsewhere_is_not_sent() {
+    let elsewhere = Destination::host(DestinationClass::Public, "elsewhere.example");
+    for label in crate::labels() {
+        let aws = AwsIdentityOptions {
+            region: Some("us-east-1".into()),
+            access_key_id: Some("AKIDTESTKEY00001".into()),
+            secret_access_key: Some("test-key-secret".into()),
+            ..AwsIdentityOptions::default()
+        };
+        let options = Options { aws, ..options(Some("http://127.0.0.1:9"), Some(KEY)) };
+        let sockets = sockets(label, &options);
+        let provider = crate::provider(label, options, sockets).expect("usable");
+        let model = provider.connect("m").expect("usable");
+        let request = ChatRequest { messages: vec![Message::user("secret plans")], ..ChatRequest::default() };
+        let cleared = Guard::new().clear(request, &elsewhere).expect("allowed");
+        let refused = model.stream(cleared).await.err().expect("refused");
+        assert_eq!(refused.kind(), Kind::Egress, "{label}");
+    }
 }
 
 #[test]

@@ -19,11 +19,13 @@ mod bedrock;
 mod chat_completions;
 mod compatible;
 mod control_plane;
+mod form;
 mod ollama;
 mod openai;
 mod options;
 mod pieces;
 mod reading;
+mod request;
 mod responses;
 
 #[cfg(test)]

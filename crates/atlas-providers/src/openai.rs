@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use atlas_http::{HeaderValue, Origin};
 use atlas_llm::{Provider, ProviderError};
-use atlas_vendor::{Endpoint, EndpointOptions, OPENAI_BASE, from_http, openai_base};
+use atlas_vendor::{Endpoint, EndpointOptions, OPENAI_BASE, from_http, is_openai, openai_base};
 
 use crate::chat_completions::{ChatCompletions, GATEWAY, OPENAI, Parts};
+use crate::options::filled;
 use crate::{Options, Origins, Plug, Sockets};
 
 pub(crate) const PLUG: Plug = Plug { labels: &["openai"], origins, make };
@@ -23,13 +24,12 @@ fn origins(_label: &'static str, options: &Options) -> Result<Origins, ProviderE
 }
 
 fn endpoint_url(options: &Options) -> &str {
-    let configured = options.endpoint_url.as_deref().map(str::trim);
-    configured.filter(|text| !text.is_empty()).unwrap_or(OPENAI_BASE)
+    filled(options.endpoint_url.as_deref()).unwrap_or(OPENAI_BASE)
 }
 
 fn make(label: &'static str, options: Options, sockets: Sockets) -> Result<Arc<dyn Provider>, ProviderError> {
     let base = openai_base(endpoint_url(&options), "BYOC_ENDPOINT_URL")?;
-    let is_openai = base.host_str().is_some_and(is_openai);
+    let is_openai = is_openai(&base);
     let dialect = if is_openai { &OPENAI } else { &GATEWAY };
     let endpoint = Endpoint::new(EndpointOptions {
         headers: organization(&options)?,
@@ -53,15 +53,9 @@ fn make(label: &'static str, options: Options, sockets: Sockets) -> Result<Arc<d
     })))
 }
 
-/// OpenAI itself, in any of its regions.
-fn is_openai(host: &str) -> bool {
-    host == "api.openai.com" || host.ends_with(".api.openai.com")
-}
-
 /// For keys that belong to several organizations.
 fn organization(options: &Options) -> Result<Vec<(&'static str, String)>, ProviderError> {
-    let name = options.organization.as_deref().map(str::trim).filter(|name| !name.is_empty());
-    let Some(name) = name else { return Ok(Vec::new()) };
+    let Some(name) = filled(options.organization.as_deref()) else { return Ok(Vec::new()) };
     if HeaderValue::try_from(name).is_err() {
         let reason = "it has characters that no HTTP header can hold";
         return Err(ProviderError::setting("BYOC_API_KEY_ORG", reason));

@@ -66,3 +66,8 @@ pub struct Options {
     /// Facts about models.
     pub catalog: Arc<Catalog>,
 }
+
+/// A setting without blanks; `None` when nothing is left.
+pub(crate) fn filled(setting: Option<&str>) -> Option<&str> {
+    setting.map(str::trim).filter(|text| !text.is_empty())
+}

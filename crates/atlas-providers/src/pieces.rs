@@ -1,11 +1,10 @@
-//! The bytes of an answer as JSON: the events of a stream, or one whole answer.
-//!
-//! Gateways ignore `stream`, and content types are wrong in both directions, so what comes first
-//! decides.
+//! The bytes of an answer as JSON values: the events of a stream, or one whole answer.
 
-use atlas_http::{UNARY_LIMIT, sse};
-use atlas_llm::{ProviderError, ProviderErrorKind as Kind};
+use atlas_http::sse;
+use atlas_llm::ProviderError;
 use serde_json::Value;
+
+use crate::form::{End, Form, protocol};
 
 /// One piece of an answer.
 #[derive(Debug, PartialEq)]
@@ -23,88 +22,53 @@ pub(crate) enum Piece {
 
 /// Cuts the bytes of an answer into pieces.
 #[derive(Debug)]
-pub(crate) enum Pieces {
-    /// Nothing but white space has come.
-    Unknown(Vec<u8>),
-    /// An answer in one piece.
-    Whole(Vec<u8>),
-    /// An event stream.
-    Events(sse::Decoder),
-}
+pub(crate) struct Pieces(Form);
 
 impl Pieces {
     pub(crate) fn new() -> Self {
-        Self::Unknown(Vec::new())
+        Self(Form::new())
     }
 
     /// The next bytes. Pieces that came before an error are there when it is returned.
     pub(crate) fn push(&mut self, bytes: &[u8], pieces: &mut Vec<Piece>) -> Result<(), ProviderError> {
-        match self {
-            Self::Unknown(held) => {
-                held.extend_from_slice(bytes);
-                let held = std::mem::take(held);
-                match held.trim_ascii_start().first() {
-                    None => return Ok(()),
-                    Some(b'{') => *self = Self::Whole(Vec::new()),
-                    Some(_) => *self = Self::Events(sse::Decoder::new()),
-                }
-                self.push(&held, pieces)
-            }
-            Self::Whole(whole) if whole.len() + bytes.len() > UNARY_LIMIT => {
-                Err(protocol("the answer is too long"))
-            }
-            Self::Whole(whole) => {
-                whole.extend_from_slice(bytes);
-                Ok(())
-            }
-            Self::Events(decoder) => {
-                let mut decoded = Vec::new();
-                let pushed = decoder.push(bytes, &mut decoded);
-                for event in decoded {
-                    pieces.extend(read(event)?);
-                }
-                pushed.map_err(|error| protocol(&error.to_string()))
-            }
-        }
+        self.0.push(bytes, |sse::Event { name, data }| {
+            pieces.extend(read(name, data)?);
+            Ok(())
+        })
     }
 
     /// The bytes have ended: what they ended with.
     pub(crate) fn finish(&mut self) -> Result<Option<Piece>, ProviderError> {
-        match std::mem::replace(self, Self::new()) {
-            Self::Unknown(_) => Ok(None),
-            Self::Whole(whole) => match serde_json::from_slice(&whole) {
+        match self.0.finish()? {
+            End::Nothing => Ok(None),
+            End::Whole(whole) => match serde_json::from_slice(&whole) {
                 Ok(body) => Ok(Some(Piece::Whole(body))),
                 Err(_) => Err(ProviderError::cut_short()),
             },
-            // A last event without its blank line may be half of one.
-            Self::Events(decoder) => match decoder.finish() {
-                Ok(event) => Ok(event.and_then(|event| read(event).ok().flatten())),
-                Err(error) => Err(protocol(&error.to_string())),
-            },
+            // It may be half of one.
+            End::Event(name, data) => Ok(read(&name, &data).ok().flatten()),
         }
     }
 }
 
 /// An event that says something. `[DONE]` is the end mark of another API, which gateways append.
-fn read(event: sse::Event) -> Result<Option<Piece>, ProviderError> {
-    let data = event.data.trim();
+fn read(name: &str, data: &str) -> Result<Option<Piece>, ProviderError> {
+    let data = data.trim();
     if data.is_empty() || data.starts_with("[DONE]") {
         return Ok(None);
     }
     match serde_json::from_str(data) {
-        Ok(body) => Ok(Some(Piece::Event { name: event.name, body })),
+        Ok(body) => Ok(Some(Piece::Event { name: name.to_owned(), body })),
         Err(_) => Err(protocol("an event of the stream is not JSON")),
     }
 }
 
-fn protocol(detail: &str) -> ProviderError {
-    ProviderError::new(Kind::Protocol, detail)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use atlas_llm::ProviderErrorKind as Kind;
     use serde_json::json;
+
+    use super::*;
 
     fn pieces(bytes: &[u8], size: usize) -> Result<Vec<Piece>, ProviderError> {
         let (mut cutter, mut pieces) = (Pieces::new(), Vec::new());

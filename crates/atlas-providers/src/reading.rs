@@ -1,13 +1,14 @@
 //! From the bytes of an answer to its events, whatever the dialect.
 
-use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use atlas_http::{Bytes, HttpError, Reply};
+use atlas_http::{Chunks, HttpError, Reply};
 use atlas_llm::{ChatEvent, ChatStream, ProviderError};
 use atlas_vendor::from_http;
-use futures_util::future::ready;
-use futures_util::stream::{BoxStream, StreamExt, empty, unfold};
+use futures_util::FutureExt;
+use futures_util::stream::{Stream, StreamExt};
 use tokio::time::timeout;
 
 /// How long the end of the body may take after the end of the answer. A connection whose body was
@@ -16,7 +17,7 @@ const END_OF_BODY: Duration = Duration::from_millis(50);
 
 /// Turns the bytes of a streamed answer into events. Pure: how the bytes are split makes no
 /// difference, which the tests of every dialect prove by splitting them everywhere.
-pub(crate) trait Reader: Send + 'static {
+pub(crate) trait Reader: Send + Unpin + 'static {
     /// The next bytes. Events that came before an error are pushed before it is returned.
     fn bytes(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError>;
 
@@ -34,51 +35,61 @@ pub(crate) trait Reader: Send + 'static {
 
 /// The events of an accepted answer.
 pub(crate) fn stream(reply: Reply, reader: impl Reader) -> ChatStream {
-    let reading =
-        Reading { chunks: reply.chunks().fuse().boxed(), reader: Some(reader), ready: VecDeque::new() };
-    unfold(reading, |mut reading| async { reading.next().await.map(|event| (event, reading)) }).boxed()
+    let source = Source { body: reply.chunks(), reader };
+    Reading { source: Some(source), read: Vec::new().into_iter(), broken: None }.boxed()
 }
 
 struct Reading<R> {
-    chunks: BoxStream<'static, Result<Bytes, HttpError>>,
     /// Gone after the end.
-    reader: Option<R>,
-    ready: VecDeque<Result<ChatEvent, ProviderError>>,
+    source: Option<Source<R>>,
+    /// Events that were read and are not handed on yet.
+    read: std::vec::IntoIter<ChatEvent>,
+    /// What comes after them.
+    broken: Option<ProviderError>,
 }
 
-impl<R: Reader> Reading<R> {
-    async fn next(&mut self) -> Option<Result<ChatEvent, ProviderError>> {
+struct Source<R> {
+    body: Chunks,
+    reader: R,
+}
+
+impl<R: Reader> Stream for Reading<R> {
+    type Item = Result<ChatEvent, ProviderError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            let is_last = self.reader.is_none() && self.ready.len() == 1;
-            if is_last && self.ready.front().is_some_and(Result::is_ok) {
-                self.drain().await;
+            if let Some(event) = self.read.next() {
+                return Poll::Ready(Some(Ok(event)));
             }
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
-            }
-            let reader = self.reader.as_mut()?;
+            let Some(Source { body, reader }) = &mut self.source else {
+                return Poll::Ready(self.broken.take().map(Err));
+            };
             let mut events = Vec::new();
-            let read = match self.chunks.next().await {
+            let read = match ready!(body.poll_next_unpin(context)) {
                 Some(Ok(bytes)) => reader.bytes(&bytes, &mut events),
                 // The reason to finish has come; what was lost is at most the count of tokens.
                 Some(Err(_)) if reader.is_complete() => reader.end_of_bytes(&mut events),
                 Some(Err(error)) => Err(broken(error)),
                 None => reader.end_of_bytes(&mut events),
             };
-            if reader.is_over() || read.is_err() {
-                self.reader = None;
+            if (reader.is_over() || read.is_err())
+                && let Some(Source { body, .. }) = self.source.take()
+                && read.is_ok()
+            {
+                drain(body);
             }
-            self.ready.extend(events.into_iter().map(Ok).chain(read.err().map(Err)));
+            self.read = events.into_iter();
+            self.broken = read.err();
         }
     }
 }
 
-impl<R> Reading<R> {
-    /// Waits for the end of the body, but not long: the answer is complete.
-    async fn drain(&mut self) {
-        let chunks = std::mem::replace(&mut self.chunks, empty().boxed());
-        // What comes now is not for anybody, an error included.
-        let _ = timeout(END_OF_BODY, chunks.for_each(|_| ready(()))).await;
+/// Reads to the end of the body. Mostly it has come with the end of the answer; where it has not,
+/// nobody waits for it, and not for long. What comes now is not for anybody, an error included.
+fn drain(body: Chunks) {
+    let mut rest = body.for_each(|_| std::future::ready(()));
+    if (&mut rest).now_or_never().is_none() {
+        tokio::spawn(timeout(END_OF_BODY, rest));
     }
 }
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::rounds::Rounds;
 use crate::routes::router;
 
 /// Connections at a time; further ones wait in the listen queue.
@@ -116,11 +117,13 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
         .header_read_timeout(HEAD_TIME)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut serving = std::pin::pin!(serving);
+    // A body that is handed to its handler wakes the connection's own task.
+    let rounds = Rounds::default();
     let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
+        ended = rounds.wait(serving.as_mut()) => ended,
         () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            rounds.wait(serving).await
         }
     };
     if let Err(error) = ended {

@@ -20,6 +20,8 @@ pub struct Words {
     destination: Destination,
     /// Every call fails.
     pub failing: AtomicBool,
+    /// Every call is told that the queue is full.
+    pub busy: AtomicBool,
     /// No call ends.
     pub hanging: AtomicBool,
     /// Texts embedded so far.
@@ -51,6 +53,7 @@ impl Words {
             space,
             destination,
             failing: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
             hanging: AtomicBool::new(false),
             n_embedded: AtomicUsize::new(0),
         })
@@ -109,6 +112,9 @@ impl Embedder for Words {
         Box::pin(async move {
             if self.hanging.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
+            }
+            if self.busy.load(Ordering::SeqCst) {
+                return Err(EmbedError::Busy);
             }
             if self.failing.load(Ordering::SeqCst) {
                 return Err(EmbedError::Failed { source: "the test said so".into() });

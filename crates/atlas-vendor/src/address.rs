@@ -7,24 +7,32 @@ use url::Url;
 /// OpenAI's own base.
 pub const OPENAI_BASE: &str = "https://api.openai.com/v1";
 
-/// Ends of paths that people paste along with the base.
+/// Ends of paths that people paste along with OpenAI's base.
 const OPERATIONS: [&str; 5] = ["/chat/completions", "/completions", "/responses", "/embeddings", "/models"];
 
-/// The base of an OpenAI-shaped API: a pasted operation is cut off, and `/v1` is added only where
-/// there is no path at all, because a gateway's path is its own business. `setting` is named in
-/// the error.
-pub fn openai_base(text: &str, setting: &'static str) -> Result<Url, ProviderError> {
+/// The base of an API: of the ends that people paste along with it, the first that is there is cut
+/// off. Whatever else is in the path is a gateway's business. `setting` is named in the error.
+pub fn base(text: &str, setting: &'static str, pasted: &[&str]) -> Result<Url, ProviderError> {
     let mut url = parse(text, setting)?;
-    let mut path = url.path().trim_end_matches('/');
-    for operation in OPERATIONS {
-        if let Some(base) = path.strip_suffix(operation) {
-            path = base.trim_end_matches('/');
-            break;
-        }
-    }
-    let path = if path.is_empty() { "/v1".to_owned() } else { path.to_owned() };
+    let path = url.path().trim_end_matches('/');
+    let path = pasted.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path);
+    let path = path.trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
+}
+
+/// The base of an OpenAI-shaped API: `/v1` is added only where there is no path at all.
+pub fn openai_base(text: &str, setting: &'static str) -> Result<Url, ProviderError> {
+    let mut url = base(text, setting, &OPERATIONS)?;
+    if url.path() == "/" {
+        url.set_path("/v1");
+    }
+    Ok(url)
+}
+
+/// Whether this is OpenAI itself, in any of its regions.
+pub fn is_openai(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| host == "api.openai.com" || host.ends_with(".api.openai.com"))
 }
 
 /// Azure OpenAI's two URL families: v1, and the classic one of whoever sets an `api-version`.
@@ -118,6 +126,30 @@ mod tests {
         openai(" https://api.openai.com/v1/chat/completions ", "https://api.openai.com/v1");
         openai("http://ollama:11434/v1/models/", "http://ollama:11434/v1");
         openai("https://gw.example/llm", "https://gw.example/llm");
+    }
+
+    #[test]
+    fn of_the_ends_that_are_pasted_the_first_is_cut_off() {
+        let check = |text: &str, expect: &str| {
+            let base = base(text, "BYOC_ENDPOINT_URL", &["/api/chat", "/api", "/v1"]).expect("an address");
+            assert_eq!(base.as_str(), expect, "{text}");
+        };
+        check("http://ollama:11434", "http://ollama:11434/");
+        check("http://ollama:11434/api/chat/", "http://ollama:11434/");
+        check("http://gateway/team//v1/", "http://gateway/team");
+        check("http://gateway/v1/chat", "http://gateway/v1/chat");
+    }
+
+    #[test]
+    fn openai_is_known_by_its_host() {
+        for (url, expect) in [
+            ("https://api.openai.com/v1", true),
+            ("https://eu.api.openai.com/v1", true),
+            ("https://notapi.openai.com", false),
+            ("https://api.openai.com.example", false),
+        ] {
+            assert_eq!(is_openai(&url.parse().expect("a URL")), expect, "{url}");
+        }
     }
 
     #[test]

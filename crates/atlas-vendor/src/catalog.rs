@@ -4,6 +4,8 @@
 //! file in `models/` ships with the binary, the operator's own file replaces and adds entries, and
 //! a model that neither knows is used all the same.
 
+use std::fmt;
+
 use atlas_domain::ModelFacts;
 use serde::Deserialize;
 
@@ -41,12 +43,51 @@ pub enum ToolsOnChat {
     Unknown,
 }
 
+/// Dimensions that a model's vectors can have.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Dimensions {
+    /// One of these.
+    List(Vec<usize>),
+    /// Any within these bounds.
+    Range {
+        /// The smallest.
+        from: usize,
+        /// The largest.
+        to: usize,
+    },
+}
+
+impl Dimensions {
+    /// Whether a vector can have this many components.
+    pub fn contains(&self, dimension: usize) -> bool {
+        match self {
+            Self::List(dimensions) => dimensions.contains(&dimension),
+            Self::Range { from, to } => (*from..=*to).contains(&dimension),
+        }
+    }
+}
+
+impl fmt::Display for Dimensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(dimensions) => {
+                let dimensions: Vec<String> = dimensions.iter().map(usize::to_string).collect();
+                f.write_str(&dimensions.join(" or "))
+            }
+            Self::Range { from, to } => write!(f, "{from} to {to}"),
+        }
+    }
+}
+
 /// What is known about an embedding model.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct EmbeddingFacts {
     /// Components of its vectors when nothing is asked for.
     pub dimension: Option<usize>,
+    /// What can be asked for, where that is known.
+    pub dimensions_allowed: Option<Dimensions>,
     /// Inputs per request.
     pub max_batch: Option<usize>,
     /// Tokens per input.
@@ -82,9 +123,6 @@ pub struct ModelEntry {
     /// Whether OpenAI's chat completions accept tools for it.
     #[serde(default)]
     pub tools_on_chat_completions: Option<ToolsOnChat>,
-    /// Whether it thinks whether asked to or not; such models refuse a forced tool.
-    #[serde(default)]
-    pub thinking_always_on: bool,
     /// What to use instead of a retired one.
     #[serde(default)]
     pub replacement: Option<String>,
@@ -141,11 +179,6 @@ impl Catalog {
     /// replaced without a new binary.
     pub fn default_embedding(&self, family: ModelFamily) -> Option<&ModelEntry> {
         self.entries.iter().find(|entry| entry.family == family && entry.embedding.default_embedding)
-    }
-
-    /// Every entry, the operator's first.
-    pub fn entries(&self) -> &[ModelEntry] {
-        &self.entries
     }
 }
 
@@ -241,6 +274,33 @@ mod tests {
         let file = r#"{"models": [{"id": "e", "family": "openai", "default_embedding": true}]}"#;
         let catalog = Catalog::shipped().overridden_by(file).expect("a good file");
         assert_eq!(of(&catalog), Some(("e".into(), None)));
+    }
+
+    #[track_caller]
+    fn check_dimensions(family: ModelFamily, id: &str, has: [usize; 2], has_not: [usize; 2], words: &str) {
+        let catalog = Catalog::shipped();
+        let entry = catalog.find(family, id).expect("shipped");
+        let allowed = entry.embedding.dimensions_allowed.as_ref().expect("known");
+        assert!(has.iter().all(|dimension| allowed.contains(*dimension)), "{id}");
+        assert!(!has_not.iter().any(|dimension| allowed.contains(*dimension)), "{id}");
+        assert_eq!(allowed.to_string(), words);
+    }
+
+    #[test]
+    fn dimensions_are_a_list_or_a_range() {
+        check_dimensions(
+            ModelFamily::Bedrock,
+            "amazon.titan-embed-text-v2:0",
+            [256, 1024],
+            [128, 384],
+            "256 or 512 or 1024",
+        );
+        check_dimensions(ModelFamily::Openai, "text-embedding-3-small", [1, 1536], [0, 1537], "1 to 1536");
+        for entry in &Catalog::shipped().entries {
+            let EmbeddingFacts { dimension, dimensions_allowed, .. } = &entry.embedding;
+            let (Some(own), Some(allowed)) = (dimension, dimensions_allowed) else { continue };
+            assert!(allowed.contains(*own), "{} has its own dimension", entry.id);
+        }
     }
 
     #[test]

@@ -15,14 +15,11 @@ mod refusal;
 mod scrub;
 mod sockets;
 
-pub use address::{AzureAddress, OPENAI_BASE, openai_base};
-pub use catalog::{Catalog, CatalogError, EmbeddingFacts, ModelEntry, ModelFamily, ToolsOnChat};
+pub use address::{AzureAddress, OPENAI_BASE, base, is_openai, openai_base};
+pub use catalog::{Catalog, CatalogError, Dimensions, EmbeddingFacts, ModelEntry, ModelFamily, ToolsOnChat};
 pub use destination::destination;
 pub use endpoint::{Endpoint, EndpointOptions};
 pub use reach::reach_check;
 pub use refusal::{Refusal, Words, from_http, is_too_long};
 pub use scrub::Scrubber;
 pub use sockets::{Origins, Sockets};
-
-/// An error body beyond this is not read.
-pub const ERROR_BODY_LIMIT: usize = 256 * 1024;

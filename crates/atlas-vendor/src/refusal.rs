@@ -4,8 +4,10 @@ use atlas_domain::{ProviderError, ProviderErrorKind as Kind, Retry};
 use atlas_http::{HeaderMap, HttpError, Reply, request_id, retry_after, should_retry};
 use serde_json::Value;
 
-use crate::ERROR_BODY_LIMIT;
 use crate::scrub::Scrubber;
+
+/// An error body beyond this is not read.
+const ERROR_BODY_LIMIT: usize = 256 * 1024;
 
 /// A refusal: its meaning, and its words in lower case for [`Refusal::names`].
 #[derive(Debug)]
@@ -80,12 +82,11 @@ pub struct Words {
     pub message: String,
     /// `type` or `error_type`.
     pub kind: String,
-    /// `code`, numbers as text.
+    /// `code`, or where there are details theirs (Anthropic); numbers as text.
     pub code: String,
-    /// `param`.
-    pub param: String,
-    /// A status inside of the body, as text.
-    pub status: String,
+    param: String,
+    /// Inside of the body.
+    status: String,
 }
 
 impl Words {
@@ -110,11 +111,12 @@ impl Words {
             .into_iter()
             .find_map(message)
             .unwrap_or_default();
+        let codes = [&error["code"], &error["details"]["error_code"]].map(scalar);
         let kind = [&error["type"], &body["error_type"]].into_iter().find_map(Value::as_str);
         Self {
             message,
             kind: kind.unwrap_or_default().to_owned(),
-            code: scalar(&error["code"]),
+            code: codes.into_iter().find(|code| !code.is_empty()).unwrap_or_default(),
             param: scalar(&error["param"]),
             status: scalar(&error["http_status_code"]),
         }
@@ -129,9 +131,12 @@ impl Words {
         match self.kind.as_str() {
             "invalid_request_error" => 400,
             "authentication_error" => 401,
+            "billing_error" => 402,
             "permission_error" => 403,
             "not_found_error" => 404,
+            "conflict_error" => 409,
             "rate_limit_error" => 429,
+            "timeout_error" => 504,
             "overloaded_error" => 529,
             _ if self.code == "rate_limit_exceeded" => 429,
             _ => 500,
@@ -148,7 +153,7 @@ impl Words {
     }
 
     fn classify(&self, status: u16) -> Kind {
-        let is = |word: &str| self.code == word || self.kind == word;
+        let is = |word: &str| self.code.eq_ignore_ascii_case(word) || self.kind.eq_ignore_ascii_case(word);
         match status {
             401 => Kind::Credentials,
             402 => Kind::Quota,
@@ -157,12 +162,13 @@ impl Words {
             408 | 504 => Kind::Timeout,
             409 => Kind::Conflict,
             429 if QUOTA_CODES.iter().any(|code| is(code)) => Kind::Quota,
+            // TGI and TEI have no rate limits; what they call 429 is a full queue.
             429 if is("overloaded") => Kind::Overloaded,
             429 => Kind::Throttled,
-            400 | 413 | 422 if is("context_length_exceeded") || is_too_long(&self.message) => {
+            // llama.cpp says it with a 500.
+            400 | 413 | 422 | 500 if is("context_length_exceeded") || is_too_long(&self.message) => {
                 Kind::PromptTooLong
             }
-            413 => Kind::PromptTooLong,
             400 if is("content_filter") => Kind::ContentFilter,
             // The request was fine and the generation was not (TGI, TEI).
             424 => Kind::Server,
@@ -184,13 +190,14 @@ const QUOTA_CODES: [&str; 7] = [
     "enforced_spend_limit_reached",
 ];
 
-/// There is no common code for a prompt that is too long. vLLM; TGI; Ollama; llama.cpp; Anthropic;
-/// Bedrock, twice; TEI; LiteLLM, whose error names its own class.
-const TOO_LONG: [&str; 9] = [
+/// There is no common code for a prompt that is too long. vLLM; TGI; Ollama; llama.cpp, of
+/// chat and of embeddings; Anthropic; Bedrock, twice; TEI; LiteLLM, whose error names its own class.
+const TOO_LONG: [&str; 10] = [
     "maximum context length",
     "must be <= ",
     "exceeds the context length",
     "exceeds the available context size",
+    "too large to process",
     "prompt is too long",
     "input is too long",
     "too many input tokens",

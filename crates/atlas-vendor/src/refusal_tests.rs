@@ -30,7 +30,7 @@ fn a_status_has_its_meaning_without_a_body() {
         (404, Kind::NotFound),
         (408, Kind::Timeout),
         (409, Kind::Conflict),
-        (413, Kind::PromptTooLong),
+        (413, Kind::BadRequest),
         (418, Kind::BadRequest),
         (429, Kind::Throttled),
         (302, Kind::Protocol),
@@ -54,14 +54,23 @@ fn every_servers_words_for_a_long_prompt_are_known() {
         "request (9000 tokens) exceeds the available context size (8192 tokens)",
         "prompt is too long: 210000 tokens > 200000 maximum",
         "Input is too long for requested model.",
+        "input (595 tokens) is too large to process. increase the physical batch size",
     ] {
-        check(400, json!({ "error": { "message": message } }), Kind::PromptTooLong);
+        for status in [400, 413, 422, 500] {
+            check(status, json!({ "error": { "message": message } }), Kind::PromptTooLong);
+        }
     }
 }
 
 #[test]
 fn a_filtered_prompt_is_no_bad_request() {
     check(400, json!({ "error": { "code": "content_filter", "message": "filtered" } }), Kind::ContentFilter);
+}
+
+#[test]
+fn a_full_queue_is_no_rate_limit() {
+    check(429, json!({ "message": "Model is overloaded", "type": "Overloaded" }), Kind::Overloaded);
+    check(429, json!({ "error": "Model is overloaded", "error_type": "overloaded" }), Kind::Overloaded);
 }
 
 #[test]
@@ -76,6 +85,7 @@ fn an_error_in_a_stream_has_the_status_it_names() {
         ),
         (json!({ "error": { "message": "x", "http_status_code": 429 } }), Kind::Throttled),
         (json!({ "error": "x", "error_type": "generation" }), Kind::Server),
+        (json!({ "error": "the input length exceeds the context length" }), Kind::PromptTooLong),
         (json!({ "error": "x" }), Kind::Server),
     ] {
         assert_eq!(Refusal::inline(&body, &Scrubber::default()).kind(), expect, "{body}");

@@ -22,17 +22,17 @@ use std::sync::Arc;
 use atlas_aws::sdk::Client;
 use atlas_aws::sdk::primitives::Blob;
 use atlas_aws::{Identity, SdkHttp, advise, bedrock_client};
-use atlas_domain::{Check, Destination, ProviderError, ProviderErrorKind as Kind};
+use atlas_domain::{Check, Destination, ProviderError};
 use atlas_embed::Purpose;
 use atlas_http::Outbound;
-use atlas_vendor::{destination, reach_check};
+use atlas_vendor::destination;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
 
 use crate::Plug;
 use crate::Sockets;
 use crate::options::RemoteOptions;
-use crate::remote::{RemoteEngine, Wire, ours};
+use crate::remote::{RemoteEngine, Wire, given, ours, reach, read_apart};
 
 use options::{LIMITS, Target};
 
@@ -57,8 +57,7 @@ struct BedrockWire {
 impl BedrockWire {
     fn new(options: &RemoteOptions, sockets: Option<Sockets>) -> Result<Self, ProviderError> {
         let target = Target::new(options)?;
-        let Sockets { calls: outbound, credentials } = sockets
-            .ok_or_else(|| ProviderError::new(Kind::Egress, "no connections are allowed for this engine"))?;
+        let Sockets { calls: outbound, credentials } = given(sockets)?;
         let identity = Identity::connect(&target.aws, &outbound, credentials.as_ref())?;
         let http = SdkHttp::new(outbound.clone(), "embeddings", LIMITS);
         let client = bedrock_client(http, Arc::clone(&identity), &target.endpoint)?;
@@ -71,12 +70,14 @@ impl BedrockWire {
         // A family of one text per request is asked for all texts of a batch at once.
         let answers = try_join_all(bodies.into_iter().map(|body| self.invoke(body.to_string()))).await?;
         let family = self.target.family;
-        // A batch of long vectors is megabytes of text, which are not read on an async worker.
-        let read = tokio::task::spawn_blocking(move || {
-            answers.iter().map(|answer| wire::read(family, answer.as_ref())).collect::<Result<Vec<_>, _>>()
-        });
-        let read = read.await.map_err(|_| ProviderError::new(Kind::Protocol, "reading the answer failed"))?;
-        Ok(read?.into_iter().flatten().collect())
+        read_apart(move || {
+            let mut vectors = Vec::new();
+            for answer in &answers {
+                vectors.extend(wire::read(family, answer.as_ref())?);
+            }
+            Ok(vectors)
+        })
+        .await
     }
 
     async fn invoke(&self, body: String) -> Result<Blob, ProviderError> {
@@ -92,18 +93,6 @@ impl BedrockWire {
             Ok(answer) => Ok(answer.body),
             Err(error) => Err(ours(advise(error, model, self.target.endpoint.region(), None))),
         }
-    }
-
-    /// The first step on the way that failed, as a check of the embeddings.
-    async fn walk(&self) -> Option<Check> {
-        let steps = self.outbound.reach(self.target.endpoint.url()).await;
-        let check = reach_check(steps.into_iter().find(|step| step.outcome.is_err())?);
-        Some(Check {
-            id: "embeddings",
-            detail: format!("{}: {}", check.id, check.detail),
-            hint: check.hint.map(|hint| hint.replace("BYOC_ENDPOINT_URL", "EMBEDDING_ENDPOINT_URL")),
-            ..check
-        })
     }
 }
 
@@ -121,6 +110,6 @@ impl Wire for BedrockWire {
     }
 
     fn reach(&self) -> BoxFuture<'_, Option<Check>> {
-        self.walk().boxed()
+        async { reach(&self.outbound, self.target.endpoint.url()).await }.boxed()
     }
 }

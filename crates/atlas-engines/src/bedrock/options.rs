@@ -72,7 +72,7 @@ impl Target {
         })?;
         let entry = options.catalog.find(ModelFamily::Bedrock, model);
         let facts = entry.map(|entry| entry.embedding.clone()).unwrap_or_default();
-        let mut known = Known::new(super::PLUG.label, model, options.dimensions, &facts);
+        let mut known = Known::new(super::PLUG.label, model, options.dimensions, &facts)?;
         known.texts = match family {
             Family::TitanV1 | Family::TitanV2 => SIDE_BY_SIDE,
             Family::CohereV3 | Family::CohereV4 => COHERE_TEXTS,

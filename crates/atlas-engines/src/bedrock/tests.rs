@@ -1,19 +1,16 @@
 //! Fixtures as requests and answers, and whole calls against a server on loopback.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use atlas_aws::AwsIdentityOptions;
-use atlas_domain::Retry;
-use atlas_http::{ConnectOptions, EgressPolicy, Ledger};
+use atlas_domain::{ProviderErrorKind as Kind, Retry};
 use atlas_vendor::Catalog;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use super::options::Family;
 use super::*;
 use crate::options::EngineOptions;
+use crate::testing::{Answer, Fake, json as answer, sockets};
 
 const TITAN_V1: &str = "amazon.titan-embed-text-v1";
 const TITAN_V2: &str = "amazon.titan-embed-text-v2:0";
@@ -21,8 +18,7 @@ const COHERE_V3: &str = "cohere.embed-english-v3";
 const COHERE_V4: &str = "us.cohere.embed-v4:0";
 
 fn fixture(name: &str) -> Value {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/bedrock").join(name);
-    serde_json::from_slice(&std::fs::read(path).expect("a fixture")).expect("JSON")
+    crate::testing::fixture(&format!("bedrock/{name}"))
 }
 
 fn options(model: &str, dimensions: Option<usize>) -> RemoteOptions {
@@ -113,91 +109,55 @@ fn the_region_of_embedding_goes_first() {
     assert_eq!(error.named_setting(), Some("EMBEDDING_ENDPOINT_URL"));
 }
 
-/// Answers every request of the SDK by its path and body.
-async fn serve(
-    answer: impl Fn(&str, Value) -> (u16, Value) + Send + Sync + 'static,
-) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
-    let (seen, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(answer));
-    let log = Arc::clone(&seen);
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
-            tokio::spawn(async move {
-                let mut bytes = Vec::new();
-                let (path, body) = loop {
-                    let mut buffer = [0; 4096];
-                    let n = socket.read(&mut buffer).await.unwrap_or_default();
-                    bytes.extend_from_slice(&buffer[..n]);
-                    let text = String::from_utf8_lossy(&bytes);
-                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                    if let Ok(body) = serde_json::from_str(body) {
-                        break (head.split(' ').nth(1).unwrap_or_default().to_owned(), body);
-                    }
-                };
-                let (status, body) = answer(&path, body);
-                log.lock().expect("no panic").push(path);
-                let body = body.to_string();
-                let code = if status == 429 { "ThrottlingException" } else { "AccessDeniedException" };
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nx-amzn-errortype: {code}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                    body.len()
-                );
-                let _ = socket.write_all((head + &body).as_bytes()).await;
-            });
-        }
-    });
-    (url, seen)
-}
-
-fn wire(model: &str, url: String) -> BedrockWire {
-    let options = RemoteOptions { endpoint_url: Some(url.clone()), ..options(model, None) };
-    let policy = EgressPolicy::allow([url.parse().expect("an origin")]);
-    let calls = Outbound::new(policy, &ConnectOptions::default(), Arc::new(Ledger::new())).expect("a client");
-    BedrockWire::new(&options, Some(Sockets { calls, credentials: None })).expect("a wire")
+fn wire(model: &str, url: &str) -> BedrockWire {
+    let options = RemoteOptions { endpoint_url: Some(url.to_owned()), ..options(model, None) };
+    BedrockWire::new(&options, Some(sockets([url.parse().expect("an origin")]))).expect("a wire")
 }
 
 #[tokio::test]
 async fn titan_is_asked_for_each_text_and_the_order_stays() {
-    let (url, seen) = serve(|_, body| {
-        let first = if body["inputText"] == "first chunk" { 1.0 } else { 0.5 };
-        (200, json!({ "embedding": [first, 0.0], "inputTextTokenCount": 2 }))
+    let server = Fake::start(|seen| {
+        let first = if seen.body["inputText"] == "first chunk" { 1.0 } else { 0.5 };
+        answer(200, &json!({ "embedding": [first, 0.0], "inputTextTokenCount": 2 }))
     })
     .await;
-    let vectors = wire(TITAN_V2, url).ask(&texts(), Purpose::Passage).await.expect("vectors");
+    let vectors = wire(TITAN_V2, &server.origin).ask(&texts(), Purpose::Passage).await.expect("vectors");
     assert_eq!(vectors, [[1.0, 0.0], [0.5, 0.0]]);
-    let paths = seen.lock().expect("no panic").clone();
-    assert_eq!(paths, ["/model/amazon.titan-embed-text-v2%3A0/invoke"; 2]);
+    assert_eq!(server.lines(), ["POST /model/amazon.titan-embed-text-v2%3A0/invoke"; 2]);
 }
 
 #[tokio::test]
 async fn cohere_is_asked_for_all_texts_at_once() {
-    let (url, seen) = serve(|_, body| {
-        assert_eq!(body["texts"].as_array().map(Vec::len), Some(2));
-        (200, json!({ "embeddings": { "float": [[1.0], [2.0]] } }))
-    })
-    .await;
-    let vectors = wire(COHERE_V4, url).ask(&texts(), Purpose::Query).await.expect("vectors");
+    let server = Fake::start(|_| answer(200, &json!({ "embeddings": { "float": [[1.0], [2.0]] } }))).await;
+    let vectors = wire(COHERE_V4, &server.origin).ask(&texts(), Purpose::Query).await.expect("vectors");
     assert_eq!(vectors, [[1.0], [2.0]]);
-    assert_eq!(seen.lock().expect("no panic").len(), 1);
+    let seen = server.seen();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].body["texts"], json!(texts()));
 }
 
 #[tokio::test]
 async fn refusals_keep_their_meaning() {
-    for (status, kind, may_retry) in [(429, Kind::Throttled, true), (403, Kind::Forbidden, false)] {
-        let (url, _) = serve(move |_, _| (status, json!({ "message": "no" }))).await;
-        let error = wire(COHERE_V3, url).ask(&texts(), Purpose::Query).await.expect_err("refused");
+    for (status, code, kind, may_retry) in [
+        (429, "ThrottlingException", Kind::Throttled, true),
+        (403, "AccessDeniedException", Kind::Forbidden, false),
+    ] {
+        let refused = move || -> Answer {
+            let headers = vec![("x-amzn-errortype".to_owned(), code.to_owned())];
+            (status, headers, json!({ "message": "no" }).to_string())
+        };
+        let server = Fake::start(move |_| refused()).await;
+        let error = wire(COHERE_V3, &server.origin).ask(&texts(), Purpose::Query).await.expect_err("refused");
         assert_eq!((error.kind(), error.retry() != Retry::Never), (kind, may_retry), "{error}");
     }
 }
 
 #[tokio::test]
 async fn an_endpoint_that_is_away_is_a_failed_check() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     drop(listener);
-    let check = wire(TITAN_V2, url).reach().await.expect("a failed step");
+    let check = wire(TITAN_V2, &url).reach().await.expect("a failed step");
     assert_eq!(check.id, "embeddings");
     assert!(check.hint.is_some_and(|hint| hint.contains("EMBEDDING_ENDPOINT_URL")));
 }

@@ -16,12 +16,12 @@ use std::sync::Arc;
 use atlas_domain::{Check, Destination, ProviderError, ProviderErrorKind as Kind};
 use atlas_embed::Purpose;
 use atlas_http::UNARY_LIMIT;
-use atlas_vendor::from_http;
+use atlas_vendor::{Refusal, from_http};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::Plug;
-use crate::remote::{RemoteEngine, Wire, ours, reach, refused};
+use crate::remote::{RemoteEngine, Wire, ours, reach, read_apart};
 
 use options::Target;
 
@@ -46,7 +46,7 @@ impl OllamaWire {
         let reply =
             endpoint.post("api/embed", "embeddings", "application/json", &body).await.map_err(ours)?;
         if !reply.status().is_success() {
-            let refusal = refused(reply, endpoint.scrubber()).await;
+            let refusal = Refusal::read(reply, endpoint.scrubber()).await;
             return Err(match refusal.error.kind() {
                 Kind::NotFound => refusal.advise("pull it on that server with `ollama pull`").error,
                 _ => refusal.error,
@@ -54,10 +54,7 @@ impl OllamaWire {
         }
         let body = reply.bytes(UNARY_LIMIT).await.map_err(from_http)?;
         let scrubber = endpoint.scrubber().clone();
-        // A batch of long vectors is megabytes of text, which are not read on an async worker.
-        tokio::task::spawn_blocking(move || wire::read(&body, &scrubber))
-            .await
-            .map_err(|_| ProviderError::new(Kind::Protocol, "reading the answer failed"))?
+        read_apart(move || wire::read(&body, &scrubber)).await
     }
 }
 
@@ -75,6 +72,6 @@ impl Wire for OllamaWire {
     }
 
     fn reach(&self) -> BoxFuture<'_, Option<Check>> {
-        reach(&self.target.endpoint).boxed()
+        async { reach(self.target.endpoint.outbound(), &self.target.endpoint.url("")).await }.boxed()
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use atlas_domain::{ProviderError, ProviderErrorKind as Kind};
+use atlas_domain::ProviderError;
 use atlas_http::{Limits, Origin, Url};
-use atlas_vendor::{Endpoint, EndpointOptions, ModelFamily, from_http, openai_base};
+use atlas_vendor::{Endpoint, EndpointOptions, ModelFamily, from_http};
 
 use crate::options::{RemoteOptions, filled};
-use crate::remote::{Known, ours};
+use crate::remote::{Known, given, ours};
 use crate::{Origins, Sockets};
 
 /// Where Ollama listens unless it is told otherwise.
@@ -41,8 +41,6 @@ impl Target {
                 "it is not set; `ollama list` shows what the server has",
             )
         })?;
-        let sockets = sockets
-            .ok_or_else(|| ProviderError::new(Kind::Egress, "no connections are allowed for this engine"))?;
         let endpoint = Endpoint::new(EndpointOptions {
             base,
             // Ollama wants none; a proxy in front of it may.
@@ -51,7 +49,7 @@ impl Target {
             key_header: None,
             headers: Vec::new(),
             limits: LIMITS,
-            outbound: sockets.calls,
+            outbound: given(sockets)?.calls,
         })
         .map_err(ours)?;
         let entry = options.catalog.find(ModelFamily::Local, model);
@@ -59,7 +57,7 @@ impl Target {
         Ok(Self {
             endpoint,
             dimensions: options.dimensions.filter(|wanted| facts.dimension != Some(*wanted)),
-            known: Known::new(super::PLUG.label, model, options.dimensions, &facts),
+            known: Known::new(super::PLUG.label, model, options.dimensions, &facts)?,
         })
     }
 }
@@ -67,10 +65,5 @@ impl Target {
 /// The server's root, however it was pasted: bare, with `/v1`, with `/api` or with an operation.
 fn base(options: &RemoteOptions) -> Result<Url, ProviderError> {
     let written = filled(options.endpoint_url.as_ref()).unwrap_or(USUAL_ADDRESS);
-    let mut base = openai_base(written, "EMBEDDING_ENDPOINT_URL")?;
-    let path = base.path().trim_end_matches('/');
-    let path = ["/api/embed", "/api", "/v1"].iter().find_map(|tail| path.strip_suffix(tail)).unwrap_or(path);
-    let path = path.to_owned();
-    base.set_path(&path);
-    Ok(base)
+    atlas_vendor::base(written, "EMBEDDING_ENDPOINT_URL", &["/api/embed", "/api", "/v1/embeddings", "/v1"])
 }

@@ -31,7 +31,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::Plug;
-use crate::remote::{RemoteEngine, ServerLimits, Wire, ours, reach, refused};
+use crate::remote::{RemoteEngine, ServerLimits, Wire, ours, reach, read_apart};
 use crate::{EngineOptions, Sockets};
 
 use options::{Dialect, Target};
@@ -93,7 +93,7 @@ impl OpenAiWire {
             if reply.status().is_success() {
                 return self.read(reply).await;
             }
-            let refusal = refused(reply, self.endpoint().scrubber()).await;
+            let refusal = Refusal::read(reply, self.endpoint().scrubber()).await;
             // Each of the two can be learned once, so this ends.
             if !self.learns_from(&refusal, quirks) {
                 return Err(self.advised(refusal));
@@ -104,10 +104,7 @@ impl OpenAiWire {
     async fn read(&self, reply: Reply) -> Result<Vec<Vec<f32>>, ProviderError> {
         let body = reply.bytes(UNARY_LIMIT).await.map_err(from_http)?;
         let scrubber = self.endpoint().scrubber().clone();
-        // A hundred long vectors are megabytes of text: milliseconds that belong to no async worker.
-        tokio::task::spawn_blocking(move || wire::read(&body, &scrubber))
-            .await
-            .map_err(|_| ProviderError::new(Kind::Protocol, "reading the answer failed"))?
+        read_apart(move || wire::read(&body, &scrubber)).await
     }
 
     /// Whether the refusal was about a parameter that can be left out from now on.
@@ -168,6 +165,6 @@ impl Wire for OpenAiWire {
     }
 
     fn reach(&self) -> BoxFuture<'_, Option<Check>> {
-        reach(self.endpoint()).boxed()
+        async { reach(self.endpoint().outbound(), &self.endpoint().url("")).await }.boxed()
     }
 }

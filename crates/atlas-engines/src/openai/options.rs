@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use atlas_domain::{ProviderError, ProviderErrorKind as Kind};
+use atlas_domain::ProviderError;
 use atlas_http::{Limits, Origin, Url};
 use atlas_vendor::{
     AzureAddress, Catalog, EmbeddingFacts, Endpoint, EndpointOptions, ModelFamily, OPENAI_BASE, from_http,
-    openai_base,
+    is_openai, openai_base,
 };
 
 use crate::options::{RemoteOptions, filled};
-use crate::remote::{Known, ours};
+use crate::remote::{Known, given, ours};
 use crate::{Origins, Sockets};
 
 const ENDPOINT: &str = "EMBEDDING_ENDPOINT_URL";
@@ -58,9 +58,12 @@ impl Target {
         sockets: Option<Sockets>,
     ) -> Result<Self, ProviderError> {
         let (base, azure) = address(dialect, options)?;
-        let (model, facts) = model(dialect, options)?;
-        let sockets = sockets
-            .ok_or_else(|| ProviderError::new(Kind::Egress, "no connections are allowed for this engine"))?;
+        let is_openai = is_openai(&base);
+        let (model, mut facts) = model(dialect, options)?;
+        if dialect == Dialect::Azure {
+            // A deployment may be called like another model than its own.
+            facts.dimensions_allowed = None;
+        }
         let (key, key_setting) = match (&options.api_key, &options.openai_api_key, dialect) {
             (None, Some(key), Dialect::OpenAi) => (Some(key.clone()), "OPENAI_API_KEY"),
             (key, ..) => (key.clone(), "EMBEDDING_API_KEY"),
@@ -72,11 +75,9 @@ impl Target {
             key_header: (dialect == Dialect::Azure).then(|| "api-key".to_owned()),
             headers: Vec::new(),
             limits: LIMITS,
-            outbound: sockets.calls,
+            outbound: given(sockets)?.calls,
         })
         .map_err(ours)?;
-        let host = endpoint.origin().host();
-        let is_openai = host == "api.openai.com" || host.ends_with(".api.openai.com");
         if !endpoint.has_key() && is_openai {
             return Err(ProviderError::setting("OPENAI_API_KEY", "OpenAI needs a key"));
         }
@@ -94,7 +95,7 @@ impl Target {
             // Older models refuse the parameter even for their own dimension.
             dimensions: options.dimensions.filter(|wanted| facts.dimension != Some(*wanted)),
             base64: dialect == Dialect::OpenAi && is_openai,
-            known: Known::new(label(dialect), &model, options.dimensions, &facts),
+            known: Known::new(label(dialect), &model, options.dimensions, &facts)?,
             endpoint,
         })
     }

@@ -21,14 +21,15 @@ mod tests;
 
 use std::sync::Arc;
 
-use atlas_domain::{Check, Destination, ProviderError};
+use atlas_domain::{Check, Destination, ProviderError, ProviderErrorKind as Kind};
 use atlas_embed::{EmbedError, Embedder, Embedding, Engine, Purpose};
-use atlas_vendor::{EmbeddingFacts, Endpoint, reach_check};
+use atlas_http::{Outbound, Url};
+use atlas_vendor::{EmbeddingFacts, Sockets, reach_check};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 pub(crate) use embedder::RemoteEmbedder;
-pub(crate) use refusal::{ours, refused};
+pub(crate) use refusal::ours;
 
 /// How one provider is asked. Repeats nothing and checks nothing that its caller can check.
 pub(crate) trait Wire: Send + Sync + 'static {
@@ -84,14 +85,23 @@ pub(crate) struct Known {
 
 impl Known {
     /// The facts of the catalog with the settings' dimension; what neither knows is taken from
-    /// the most modest servers in use.
+    /// the most modest servers in use. A dimension that the model is known not to have is refused
+    /// here: the provider would say so only when the first text is embedded.
     pub(crate) fn new(
         label: &'static str,
         model: &str,
         dimensions: Option<usize>,
         facts: &EmbeddingFacts,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, ProviderError> {
+        if let (Some(wanted), Some(allowed)) = (dimensions, &facts.dimensions_allowed)
+            && !allowed.contains(wanted)
+        {
+            return Err(ProviderError::setting(
+                "EMBEDDING_DIMENSIONS",
+                format!("the vectors of {model} can have {allowed} components, not {wanted}"),
+            ));
+        }
+        Ok(Self {
             label,
             model: model.to_owned(),
             dimension: dimensions.or(facts.dimension),
@@ -105,7 +115,7 @@ impl Known {
                 facts.passage_prefix.clone().unwrap_or_default(),
                 facts.query_prefix.clone().unwrap_or_default(),
             ),
-        }
+        })
     }
 
     /// The part of the space's identity that pins what is embedded: with other prefixes the same
@@ -148,9 +158,24 @@ impl Engine for RemoteEngine {
     }
 }
 
-/// Goes the way to an endpoint; the first check that failed, as a check of the embeddings.
-pub(crate) async fn reach(endpoint: &Endpoint) -> Option<Check> {
-    let steps = endpoint.outbound().reach(&endpoint.url("")).await;
+/// The clients, which every engine outside this process needs.
+pub(crate) fn given(sockets: Option<Sockets>) -> Result<Sockets, ProviderError> {
+    sockets.ok_or_else(|| ProviderError::new(Kind::Egress, "no connections are allowed for this engine"))
+}
+
+/// Reads an answer on a thread of its own: a hundred long vectors are megabytes of text, and the
+/// milliseconds they take belong to no async worker.
+pub(crate) async fn read_apart(
+    read: impl FnOnce() -> Result<Vec<Vec<f32>>, ProviderError> + Send + 'static,
+) -> Result<Vec<Vec<f32>>, ProviderError> {
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|_| ProviderError::new(Kind::Protocol, "reading the answer failed"))?
+}
+
+/// Goes the way to an address; the first check that failed, as a check of the embeddings.
+pub(crate) async fn reach(outbound: &Outbound, url: &Url) -> Option<Check> {
+    let steps = outbound.reach(url).await;
     let step = steps.into_iter().find(|step| step.outcome.is_err())?;
     let check = reach_check(step);
     Some(Check {

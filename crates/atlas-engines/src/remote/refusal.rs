@@ -1,40 +1,6 @@
 //! A provider's refusal in the terms of embedding.
 
-use atlas_domain::{ProviderError, ProviderErrorKind as Kind, Retry};
-use atlas_http::Reply;
-use atlas_vendor::{Refusal, Scrubber, is_too_long};
-
-/// Reads the answer of a request that failed.
-pub(crate) async fn refused(reply: Reply, scrubber: &Scrubber) -> Refusal {
-    let mut refusal = Refusal::read(reply, scrubber).await;
-    let error = &refusal.error;
-    let kind = kind(&refusal);
-    if kind != error.kind() {
-        let corrected = ProviderError::new(kind, error.detail())
-            .with_request_id(error.request_id().map(str::to_owned))
-            .with_status(error.status().unwrap_or_default());
-        // A wait that was named still counts where the new kind passes at all.
-        refusal.error = match (corrected.retry(), error.retry()) {
-            (Retry::Now, retry @ Retry::After(_)) => corrected.with_retry(retry),
-            _ => corrected,
-        };
-    }
-    refusal
-}
-
-/// What the common reading cannot know: that the request is a list of texts.
-fn kind(refusal: &Refusal) -> Kind {
-    let error = &refusal.error;
-    match (error.status(), error.kind()) {
-        // TEI: the request is too large, not a text in it.
-        (Some(413), _) if !is_too_long(error.detail()) => Kind::BadRequest,
-        // TEI has no rate limits; what it calls 429 is a full queue.
-        (Some(429), Kind::Throttled) if refusal.names("is overloaded") => Kind::Overloaded,
-        // llama.cpp reads a text in one piece or not at all.
-        (Some(500), _) if refusal.names("too large to process") => Kind::PromptTooLong,
-        (_, kind) => kind,
-    }
-}
+use atlas_domain::{ProviderError, ProviderErrorKind as Kind};
 
 /// Whether fewer texts at once, or shorter ones, may be accepted.
 pub(super) fn wants_less(error: &ProviderError) -> bool {

@@ -87,7 +87,7 @@ impl Wire for Scripted {
 
 fn embedder(wire: Scripted, facts: &EmbeddingFacts) -> (Arc<Scripted>, RemoteEmbedder) {
     let wire = Arc::new(wire);
-    let known = Known::new("scripted", "m", Some(2), facts);
+    let known = Known::new("scripted", "m", Some(2), facts).expect("usable");
     (wire.clone(), RemoteEmbedder::new(&known, 2, wire))
 }
 

@@ -40,13 +40,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atlas_domain::{Check, Destination};
 use atlas_guard::Cleared;
-use atlas_llm::{
-    ChatModel, ChatRequest, ChatStream, Inspection, ModelFacts, Provider, ProviderError, ProviderErrorKind,
-};
+use atlas_llm::{ChatModel, ChatRequest, ChatStream, Inspection, ModelFacts, Provider, ProviderError};
 use atlas_vendor::{Catalog, Endpoint, ModelFamily, reach_check};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::request::addressed;
 use crate::{Options, Origins, Plug, Sockets, reading};
 use request::Form;
 use stream::Reader;
@@ -146,11 +145,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Model {
     async fn begin(&self, request: Cleared<ChatRequest>) -> Result<ChatStream, ProviderError> {
-        if request.destination() != self.endpoint.destination() {
-            let detail = "the text was cleared for another destination";
-            return Err(ProviderError::new(ProviderErrorKind::Egress, detail));
-        }
-        let request = request.into_value();
+        let request = addressed(request, self.endpoint.destination())?;
         let mut form = *lock(&self.form);
         let mut remember = true;
         // Ends, because a form only ever loses something.

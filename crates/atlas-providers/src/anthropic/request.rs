@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::schema::portable;
 use super::turns::turns;
+use crate::request::decimal;
 
 /// The tool whose arguments are the answer, where no other way leads to JSON.
 pub(super) const ANSWER_TOOL: &str = "answer";
@@ -199,11 +200,9 @@ fn instruction(schema: &JsonSchema) -> String {
 
 /// Models that accept sampling accept one of the two.
 fn sampling(request: &ChatRequest, body: &mut Value) {
-    // By way of a rounded number, so that 0.2 stays 0.2 and does not become 0.20000000298.
-    let exact = |value: f32| (f64::from(value) * 1e6).round() / 1e6;
     if let Some(temperature) = request.temperature {
-        body["temperature"] = exact(temperature.clamp(0.0, 1.0)).into();
+        body["temperature"] = decimal(temperature.clamp(0.0, 1.0));
     } else if let Some(top_p) = request.top_p {
-        body["top_p"] = exact(top_p).into();
+        body["top_p"] = decimal(top_p);
     }
 }

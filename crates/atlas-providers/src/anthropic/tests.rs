@@ -1,6 +1,6 @@
 //! Fixtures through the reader and the mapping of errors.
 
-use atlas_llm::{AssistantTurn, ChatEvent, Continuation, Finish, Message, Usage};
+use atlas_llm::{AssistantTurn, ChatEvent, Continuation, Finish, Message, ProviderErrorKind as Kind, Usage};
 use atlas_vendor::{Refusal, Scrubber};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn every_stream_has_its_expected_outcome_however_it_is_cut() {
 #[test]
 fn every_error_vector_has_its_kind() {
     check_errors("anthropic", |status, headers, body| {
-        error::refusal(status, headers, body, &Scrubber::default()).error
+        error::understood(Refusal::of(status, headers, body, &Scrubber::default())).error
     });
 }
 
@@ -42,12 +42,13 @@ fn a_refusal_keeps_the_id_for_the_providers_support() {
         &json!({ "type": "error", "error": { "type": "timeout_error", "message": "" }, "request_id": "req_1 " }),
         &Scrubber::default(),
     );
-    assert_eq!((error.kind(), error.request_id()), (ProviderErrorKind::Timeout, Some("req_1")));
+    assert_eq!((error.kind(), error.request_id()), (Kind::Timeout, Some("req_1")));
 }
 
 pub(super) fn refused(status: u16, message: &str) -> Refusal {
     let body = json!({ "type": "error", "error": { "type": "invalid_request_error", "message": message } });
-    error::refusal(status, &Default::default(), body.to_string().as_bytes(), &Scrubber::default())
+    let body = body.to_string();
+    error::understood(Refusal::of(status, &Default::default(), body.as_bytes(), &Scrubber::default()))
 }
 
 #[test]
@@ -56,10 +57,8 @@ fn limits_of_the_account_are_no_bad_request() {
         "You have reached your specified API usage limits.",
         "Your credit balance is too low to access the API.",
     ] {
-        assert_eq!(refused(400, message).error.kind(), ProviderErrorKind::Quota, "{message}");
+        assert_eq!(refused(400, message).error.kind(), Kind::Quota, "{message}");
     }
-    let edge = error::refusal(413, &Default::default(), b"<html>", &Scrubber::default()).error;
-    assert_eq!(edge.kind(), ProviderErrorKind::BadRequest);
 }
 
 /// The events of an answer in one piece.
@@ -111,8 +110,8 @@ fn every_whole_answer_is_read() {
 fn an_error_with_status_200_and_an_answer_of_another_api_are_errors() {
     let error = |body: Value| Outcome::of(events_of(&body, false)).error;
     let overloaded = json!({ "type": "error", "error": { "type": "overloaded_error", "message": "x" } });
-    assert_eq!(error(overloaded), Some((ProviderErrorKind::Overloaded, true)));
-    assert_eq!(error(json!({ "choices": [] })), Some((ProviderErrorKind::Protocol, false)));
+    assert_eq!(error(overloaded), Some((Kind::Overloaded, true)));
+    assert_eq!(error(json!({ "choices": [] })), Some((Kind::Protocol, false)));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::Runtime;
 use super::error::Lacks;
 use super::request::{Abilities, Prepared, SchemaWay, prepare};
 use super::stream::{streamed, whole};
+use crate::request::addressed;
 
 /// One model.
 pub(super) struct BedrockModel {
@@ -183,7 +184,7 @@ impl ChatModel for BedrockModel {
     }
 
     fn stream(&self, request: Cleared<ChatRequest>) -> BoxFuture<'_, Result<ChatStream, ProviderError>> {
-        Box::pin(async move { self.ask(&request.into_value()).await })
+        Box::pin(async move { self.ask(&addressed(request, self.destination())?).await })
     }
 
     fn reach(&self) -> BoxFuture<'_, Vec<Check>> {

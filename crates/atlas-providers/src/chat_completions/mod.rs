@@ -23,6 +23,7 @@
 mod calls;
 mod dialect;
 mod inspect;
+mod json;
 mod quirks;
 mod request;
 mod stream;

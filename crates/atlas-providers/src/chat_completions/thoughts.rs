@@ -44,15 +44,14 @@ impl Thoughts {
                 }
                 State::Inside => {
                     if let Some(at) = self.held.find(CLOSE) {
-                        let thought = self.held[..at].to_owned();
+                        push_reasoning(&self.held[..at], events);
                         self.held.drain(..at + CLOSE.len());
-                        push_reasoning(thought, events);
                         self.state = State::Gap;
                     } else {
                         let keep =
                             (1..CLOSE.len()).rev().find(|n| self.held.ends_with(&CLOSE[..*n])).unwrap_or(0);
                         let rest = self.held.split_off(self.held.len() - keep);
-                        push_reasoning(std::mem::replace(&mut self.held, rest), events);
+                        push_reasoning(&std::mem::replace(&mut self.held, rest), events);
                         return;
                     }
                 }
@@ -77,7 +76,7 @@ impl Thoughts {
     pub(super) fn flush(&mut self, events: &mut Vec<ChatEvent>) {
         let held = std::mem::take(&mut self.held);
         match self.state {
-            State::Inside => push_reasoning(held, events),
+            State::Inside => push_reasoning(&held, events),
             State::Start | State::Gap | State::Answer if !held.is_empty() => {
                 events.push(ChatEvent::Text(held))
             }
@@ -86,9 +85,9 @@ impl Thoughts {
     }
 }
 
-pub(super) fn push_reasoning(text: String, events: &mut Vec<ChatEvent>) {
+pub(super) fn push_reasoning(text: &str, events: &mut Vec<ChatEvent>) {
     if !text.is_empty() {
-        events.push(ChatEvent::Reasoning(text));
+        events.push(ChatEvent::Reasoning(text.to_owned()));
     }
 }
 

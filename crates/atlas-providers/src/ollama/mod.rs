@@ -35,13 +35,12 @@ use std::sync::Arc;
 
 use atlas_domain::{Check, Destination};
 use atlas_guard::Cleared;
-use atlas_llm::{
-    ChatModel, ChatRequest, ChatStream, Inspection, ModelFacts, Provider, ProviderError, ProviderErrorKind,
-};
-use atlas_vendor::{Catalog, Endpoint, ModelFamily, reach_check};
+use atlas_llm::{ChatModel, ChatRequest, ChatStream, Inspection, ModelFacts, Provider, ProviderError};
+use atlas_vendor::{Catalog, Endpoint, ModelFamily, Refusal, reach_check};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::request::addressed;
 use crate::{Options, Origins, Plug, Sockets, reading};
 use stream::Reader;
 
@@ -141,11 +140,7 @@ impl ChatModel for Model {
 
 impl Model {
     async fn begin(&self, request: Cleared<ChatRequest>) -> Result<ChatStream, ProviderError> {
-        if request.destination() != self.endpoint.destination() {
-            let detail = "the text was cleared for another destination";
-            return Err(ProviderError::new(ProviderErrorKind::Egress, detail));
-        }
-        let request = request.into_value();
+        let request = addressed(request, self.endpoint.destination())?;
         let body = request::body(&self.name, &request, self.context_tokens);
         let accept = "application/x-ndjson, application/json";
         let reply = self.endpoint.post(CHAT, "chat", accept, &body).await?;
@@ -153,6 +148,7 @@ impl Model {
             let reader = Reader::new(self.endpoint.scrubber().clone(), &request, self.context_tokens);
             return Ok(reading::stream(reply, reader));
         }
-        Err(error::read(reply, &self.name, self.endpoint.scrubber()).await)
+        let refusal = Refusal::read(reply, self.endpoint.scrubber()).await;
+        Err(error::advised(refusal, &self.name))
     }
 }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use atlas_llm::{AssistantTurn, ChatRequest, Message, Output, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
+use crate::request::decimal;
+
 /// The body of a request with this context size.
 pub(super) fn body(model: &str, request: &ChatRequest, context_tokens: u32) -> Value {
     let tools = tools(request);
@@ -34,17 +36,15 @@ pub(super) fn body(model: &str, request: &ChatRequest, context_tokens: u32) -> V
 }
 
 fn options(request: &ChatRequest, context_tokens: u32) -> Value {
-    // By way of a rounded number, so that 0.2 stays 0.2 and does not become 0.20000000298.
-    let exact = |value: f32| (f64::from(value) * 1e6).round() / 1e6;
     let mut options = json!({ "num_ctx": context_tokens });
     if let Some(limit) = request.max_output_tokens {
         options["num_predict"] = limit.into();
     }
     if let Some(temperature) = request.temperature {
-        options["temperature"] = exact(temperature).into();
+        options["temperature"] = decimal(temperature);
     }
     if let Some(top_p) = request.top_p {
-        options["top_p"] = exact(top_p).into();
+        options["top_p"] = decimal(top_p);
     }
     if let Some(seed) = request.seed {
         options["seed"] = seed.into();

@@ -4,10 +4,9 @@ use std::collections::HashSet;
 
 use atlas_http::ndjson;
 use atlas_llm::{ChatEvent, ChatRequest, Finish, Message, ProviderError, ProviderErrorKind as Kind, Usage};
-use atlas_vendor::Scrubber;
+use atlas_vendor::{Refusal, Scrubber};
 use serde_json::Value;
 
-use super::error::inline;
 use crate::reading;
 
 /// No text reaches this many characters per token, white space and repetitions apart: English has
@@ -80,7 +79,7 @@ impl Reader {
         let line: Value = serde_json::from_str(line)
             .map_err(|_| ProviderError::new(Kind::Protocol, "a line of the answer is not JSON"))?;
         if line["error"].is_string() || line["error"].is_object() {
-            return Err(inline(&line, &self.scrubber));
+            return Err(Refusal::inline(&line, &self.scrubber));
         }
         let message = &line["message"];
         let text = |name: &str| message[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
@@ -157,7 +156,6 @@ impl reading::Reader for Reader {
 
     fn end_of_bytes(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         let last = std::mem::take(&mut self.decoder).finish();
-        let last = last.map_err(|error| ProviderError::new(Kind::Protocol, error.to_string()))?;
         // A last line without its end may be half of one.
         if let Some(line) = last.filter(|line| serde_json::from_str::<Value>(line).is_ok()) {
             self.line(&line, events)?;

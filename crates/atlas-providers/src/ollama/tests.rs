@@ -1,7 +1,8 @@
 //! Fixtures through the reader and the mapping of errors, and requests as they would go out.
 
 use atlas_llm::{
-    AssistantTurn, ChatEvent, Finish, JsonSchema, Message, Output, Tool, ToolCall, ToolChoice, Usage,
+    AssistantTurn, ChatEvent, Finish, JsonSchema, Message, Output, ProviderErrorKind as Kind, Tool, ToolCall,
+    ToolChoice, Usage,
 };
 use atlas_vendor::Scrubber;
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ fn every_stream_has_its_expected_outcome_however_it_is_cut() {
 #[test]
 fn every_error_vector_has_its_kind() {
     check_errors("ollama", |status, headers, body| {
-        error::refusal(status, headers, body, "llama9", &Scrubber::default())
+        error::advised(Refusal::of(status, headers, body, &Scrubber::default()), "llama9")
     });
 }
 
@@ -253,7 +254,7 @@ fn ends_with(request: &ChatRequest, prompt_eval_count: Value) -> Outcome {
 
 #[test]
 fn a_prompt_that_was_cut_is_no_answer() {
-    let cut = Some((ProviderErrorKind::PromptTooLong, false));
+    let cut = Some((Kind::PromptTooLong, false));
     let long = user(&"The disk of node 7 is full. ".repeat(1000));
     assert_eq!(ends_with(&long, json!(2048)).error, cut, "a sixth of the prompt");
     assert_eq!(ends_with(&long, json!(8192)).error, cut, "no room was left for the answer");
@@ -277,25 +278,23 @@ fn without_a_count_of_the_prompt_nothing_is_claimed() {
 fn a_stream_without_its_last_line_was_cut() {
     let stream = bytes("ollama/api_chat.stream.ndjson");
     let last = stream.len() - 40;
-    assert_eq!(read(reader(), [&stream[..last]]).error, Some((ProviderErrorKind::CutShort, false)));
+    assert_eq!(read(reader(), [&stream[..last]]).error, Some((Kind::CutShort, false)));
     let whole = read(reader(), [stream.trim_ascii_end()]);
     assert_eq!(whole.finish, Some(Finish::Stop), "the last line may lack its end");
-    assert_eq!(read(reader(), [&b"<html>\n"[..]]).error, Some((ProviderErrorKind::Protocol, false)));
+    assert_eq!(read(reader(), [&b"<html>\n"[..]]).error, Some((Kind::Protocol, false)));
 }
 
 #[test]
 fn errors_say_what_to_do() {
     let say = |status, text: &str| {
         let body = json!({ "error": text }).to_string();
-        error::refusal(status, &Default::default(), body.as_bytes(), "llama9", &Scrubber::default())
-            .to_string()
+        let refusal = Refusal::of(status, &Default::default(), body.as_bytes(), &Scrubber::default());
+        error::advised(refusal, "llama9").to_string()
     };
     assert!(say(404, "model 'llama9' not found").contains("`ollama pull llama9`"));
     assert!(say(404, "404 page not found").contains("is it an Ollama server?"));
     assert!(say(400, "gemma:2b does not support tools").contains("capability tools"));
     assert!(say(400, "the input length exceeds the context length").contains("BYOC_CONTEXT_TOKENS"));
-    let inline = json!({ "error": "the input length exceeds the context length" });
-    assert_eq!(error::inline(&inline, &Scrubber::default()).kind(), ProviderErrorKind::PromptTooLong);
 }
 
 #[test]

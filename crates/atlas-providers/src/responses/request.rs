@@ -4,6 +4,7 @@ use atlas_llm::{AssistantTurn, ChatRequest, Message, ModelFacts, Output, Tool, T
 use serde_json::{Value, json};
 
 use super::DIALECT;
+use crate::request::decimal;
 
 /// Fewer are refused.
 const LEAST_OUTPUT_TOKENS: u32 = 16;
@@ -117,11 +118,9 @@ fn choice(choice: &ToolChoice) -> Value {
 }
 
 fn sampling(request: &ChatRequest, body: &mut Value) {
-    // By way of a rounded number, so that 0.2 stays 0.2 and does not become 0.20000000298.
-    let exact = |value: f32| (f64::from(value) * 1e6).round() / 1e6;
     for (name, value) in [("temperature", request.temperature), ("top_p", request.top_p)] {
         if let Some(value) = value {
-            body[name] = exact(value).into();
+            body[name] = decimal(value);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atlas_domain::{Check, Fault, RecordId, Retry};
-use atlas_embed::Embedding;
+use atlas_embed::{EmbedStats, Embedding};
 use atlas_features::{FeatureError, Features, RcaAnswer, RcaProgress, RcaRequest};
 use atlas_inference::{Inference, InferenceError, hint};
 use atlas_llm::CapabilityProfile;
@@ -141,11 +141,42 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Value> {
         "profiles": app.inference().profiles(),
         "answers": app.inference().counters(),
         "embedding": app.retrieval().embedding(),
+        "embedding_work": embedding_work(&app.retrieval().embedding_stats()),
         "cp_connected": app.is_control_plane_connected(),
         "fallback_allowed": status.fallback_allowed,
         "ai_credits_fail_open": settings.control_plane.credits_fail_open,
         "settings": app.live.status(),
     }))
+}
+
+/// Counts since the start; whoever wants a rate looks twice.
+fn embedding_work(stats: &EmbedStats) -> Value {
+    let cache = stats.cache.map(|cache| {
+        json!({
+            "hits": cache.hits,
+            "misses": cache.misses,
+            "entries": cache.entries,
+            "used_bytes": cache.used_bytes,
+            "budget_bytes": cache.budget_bytes,
+        })
+    });
+    let engine = stats.engine.map(|engine| {
+        json!({
+            "threads": engine.threads,
+            "waiting_texts": engine.waiting_texts,
+            "texts": engine.texts,
+            "folded_texts": engine.folded,
+            "tokens": engine.tokens,
+            "busy_seconds": engine.busy.as_secs_f64(),
+            "batches": engine.units,
+            "batch_fill": engine.fill(),
+            "queue_ms": {
+                "interactive": engine.interactive_wait.as_secs_f64() * 1e3,
+                "bulk": engine.bulk_wait.as_secs_f64() * 1e3,
+            },
+        })
+    });
+    json!({"cache": cache, "engine": engine})
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use atlas_config::Settings;
 use atlas_domain::{Fault, ProviderError};
 use atlas_embed::{EmbedError, Embedding};
-use atlas_engines::{EngineOptions, LocalOptions, RemoteOptions};
+use atlas_engines::{EngineOptions, LocalOptions, Precision, RemoteOptions};
 use atlas_providers::Catalog;
 
 use super::Ground;
@@ -23,7 +23,7 @@ pub(crate) async fn load(
         Ok(ground) => (Arc::clone(&ground.catalog), Ok(&ground.network)),
         Err(error) => (Arc::default(), Err(error.clone())),
     };
-    let options = options(settings, &catalog);
+    let options = options(settings, &catalog)?;
     let origins = atlas_engines::origins(label, &options)?;
     let sockets = match origins.calls.is_empty() {
         true => None,
@@ -55,12 +55,18 @@ pub(crate) fn changed(before: &Settings, after: &Settings) -> bool {
     })
 }
 
-fn options(settings: &Settings, catalog: &Arc<Catalog>) -> EngineOptions {
+fn options(settings: &Settings, catalog: &Arc<Catalog>) -> Result<EngineOptions, ProviderError> {
     let embedding = &settings.embedding;
-    EngineOptions {
+    let precision = embedding
+        .precision
+        .parse::<Precision>()
+        .map_err(|reason| ProviderError::setting("EMBEDDING_PRECISION", reason))?;
+    Ok(EngineOptions {
         local: LocalOptions {
             model_dir: embedding.model_path.clone(),
             threads: embedding.threads.map(std::num::NonZeroUsize::get),
+            precision,
+            ..LocalOptions::default()
         },
         remote: RemoteOptions {
             endpoint_url: embedding.endpoint.as_ref().map(|url| url.as_str().to_owned()),
@@ -73,10 +79,28 @@ fn options(settings: &Settings, catalog: &Arc<Catalog>) -> EngineOptions {
             catalog: Arc::clone(catalog),
             aws: super::aws::identity(settings, embedding.region.as_ref()),
         },
-    }
+    })
 }
 
 /// The engine cannot be had because of something outside this process.
 pub(crate) fn is_outside(error: &EmbedError) -> bool {
     matches!(error, EmbedError::Provider(error) if error.fault() == Fault::Upstream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_precision_of_the_engine_is_a_value_of_the_setting() {
+        for precision in Precision::ALL {
+            let settings = Settings::read(&std::collections::BTreeMap::from([(
+                "EMBEDDING_PRECISION",
+                precision.word(),
+            )]))
+            .expect("known to the settings");
+            let options = options(&settings, &Arc::default()).expect("known to the engine");
+            assert_eq!(options.local.precision, precision);
+        }
+    }
 }

@@ -2,12 +2,18 @@
 
 mod ai;
 mod crud;
+mod embedding;
 mod ingest;
 mod openai;
 mod refusals;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use atlas_embed::Embedding;
+use atlas_guard::Guard;
+use atlas_retrieval::{Options, Retrieval};
+use atlas_testkit::fake_embedder::Words;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::Value;
@@ -87,6 +93,16 @@ impl Server {
         let settings = atlas_config::Settings::read(&all).expect("usable settings");
         let app = wiring::start(settings).await.expect("started");
         Self { router: router(app.clone()), app, _folder: folder }
+    }
+
+    /// One whose engine makes vectors; the fallback of the others makes none.
+    async fn with_engine(engine: Arc<Words>) -> Self {
+        let mut server = Self::start().await;
+        let store = Arc::clone(&server.app.store) as Arc<dyn atlas_store::Store>;
+        let (engine, guard) = (Embedding::Vectors(engine), Arc::new(Guard::new()));
+        server.app.retrieval = Retrieval::open(store, engine, guard, Options { index_dir: None });
+        server.router = router(server.app.clone());
+        server
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

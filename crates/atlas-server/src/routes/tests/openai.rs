@@ -1,10 +1,7 @@
 //! OpenAI's protocol as its clients meet it: the whole server before a scripted provider.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use atlas_guard::Guard;
-use atlas_retrieval::{Options, Retrieval};
 use atlas_testkit::fake_embedder::Words;
 use atlas_testkit::fake_openai::{Answer as Script, FakeOpenAi};
 use serde_json::json;
@@ -306,19 +303,9 @@ async fn a_client_that_goes_away_closes_the_connection_to_the_provider() {
     }
 }
 
-/// A server whose engine makes vectors; the fallback of the others makes none.
-async fn with_vectors() -> Server {
-    let mut server = Server::start().await;
-    let store = Arc::clone(&server.app.store) as Arc<dyn atlas_store::Store>;
-    let options = Options { index_dir: None };
-    server.app.retrieval = Retrieval::open(store, Words::engine(), Arc::new(Guard::new()), options);
-    server.router = router(server.app.clone());
-    server
-}
-
 #[tokio::test]
 async fn texts_become_vectors_as_numbers_and_as_base64() {
-    let server = with_vectors().await;
+    let server = Server::with_engine(Words::new()).await;
     let ask = |more: Value| {
         let mut body = json!({"model": "bag-of-words", "input": ["disk full", "node down"]});
         body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
