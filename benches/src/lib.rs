@@ -1,10 +1,36 @@
 //! Shared inputs of the benches.
 
+mod workloads;
+
+pub use workloads::{Workload, workloads};
+
+/// Numbers that are the same in every run.
+#[derive(Debug)]
+struct Random {
+    state: u64,
+}
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) as usize % bound
+    }
+
+    fn one_of(&mut self, choices: &[&'static str]) -> &'static str {
+        choices[self.below(choices.len())]
+    }
+}
+
 /// Operations prose, the same in every run. Each word is one word piece of BERT's English
 /// vocabulary, so `n` words are `n` pieces.
 #[derive(Debug)]
 pub struct Prose {
-    state: u64,
+    random: Random,
 }
 
 const WORDS: &[&str] = &[
@@ -65,32 +91,12 @@ const WORDS: &[&str] = &[
 impl Prose {
     /// A source of texts; the same seed gives the same texts.
     pub fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self { random: Random::new(seed) }
     }
 
     /// A text of `n_words` words.
     pub fn text(&mut self, n_words: usize) -> String {
-        let words: Vec<&str> = (0..n_words).map(|_| WORDS[self.below(WORDS.len())]).collect();
+        let words: Vec<&str> = (0..n_words).map(|_| self.random.one_of(WORDS)).collect();
         words.join(" ")
-    }
-
-    /// Lengths as an import has them: mostly a sentence or two, now and then a long passage.
-    pub fn mixed(&mut self, n_texts: usize) -> Vec<String> {
-        (0..n_texts)
-            .map(|_| {
-                let n_words = match self.below(8) {
-                    0 => 100 + self.below(150),
-                    1 | 2 => 40 + self.below(60),
-                    _ => 6 + self.below(30),
-                };
-                self.text(n_words)
-            })
-            .collect()
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.state =
-            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 33) as usize % bound
     }
 }

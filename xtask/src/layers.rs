@@ -53,6 +53,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["atlas-http"]),
     ("tokio-rustls", &["atlas-http"]),
     ("axum", &["atlas-server"]),
+    ("mimalloc", &["atlas-server"]),
     ("candle-core", &["atlas-engines"]),
     ("candle-nn", &["atlas-engines"]),
     ("candle-transformers", &["atlas-engines"]),

@@ -4,8 +4,11 @@
 
 #![expect(clippy::print_stdout, reason = "progress of a tool that people and CI watch")]
 
+mod accuracy;
+mod kernels;
 mod layers;
 mod model;
+mod plot;
 mod steps;
 
 use std::path::PathBuf;
@@ -26,6 +29,18 @@ enum Task {
     Ci,
     /// Fails on a dependency between crates that the design does not allow.
     Layers,
+    /// The SIMD code under AddressSanitizer, Miri and a fuzzer; prints SKIPPED where one is missing.
+    Kernels {
+        /// Seconds of fuzzing.
+        #[arg(long, default_value_t = 180)]
+        fuzz_seconds: u32,
+    },
+    /// What each embedding precision costs on STS-B and SciFact; prints SKIPPED without the corpora.
+    Accuracy {
+        /// Folder of the corpora.
+        #[arg(long, default_value = "../shared/corpora")]
+        corpora: PathBuf,
+    },
     /// Works against real servers written by others; prints SKIPPED where one is missing.
     Peers {
         /// Folder with the scripts that start the peers.
@@ -41,11 +56,22 @@ enum Task {
         #[arg(long, default_value_t = 600)]
         seconds: u32,
     },
+    /// Tables and pictures of committed measurements.
+    Bench {
+        #[command(subcommand)]
+        task: BenchTask,
+    },
     /// Embedding models in `models/`.
     Model {
         #[command(subcommand)]
         task: ModelTask,
     },
+}
+
+#[derive(Subcommand)]
+enum BenchTask {
+    /// From benches/results/embedding.json: the README's table, printed, and embedding.svg.
+    Plot,
 }
 
 #[derive(Subcommand)]
@@ -66,8 +92,11 @@ fn main() -> ExitCode {
     let outcome = match arguments.task {
         Task::Ci => steps::ci(&root),
         Task::Layers => layers::check(&root),
+        Task::Kernels { fuzz_seconds } => kernels::check(&root, fuzz_seconds),
+        Task::Accuracy { corpora } => accuracy::check(&root, &corpora),
         Task::Peers { scripts } => steps::peers(&root, &scripts),
         Task::Soak { rotations, seconds } => steps::soak(&root, rotations, seconds),
+        Task::Bench { task: BenchTask::Plot } => plot::plot(&root),
         Task::Model { task: ModelTask::Import { dir, out } } => {
             let out = out.unwrap_or_else(|| root.join("models/all-MiniLM-L6-v2"));
             model::import(&dir, &out)

@@ -72,6 +72,16 @@ pub(crate) fn import(dir: &Path, out: &Path) -> anyhow::Result<()> {
     line("weights", &digest(&weights));
     line("tokenizer", &digest(&tokenizer));
     line("config", &digest(&config));
+    // Made from the weights by `atlasai-tp model calibrate`, not imported: an import over the same
+    // weights keeps it.
+    match optional_bytes(out, "smoothing.safetensors")? {
+        Some(factors) => line("smoothing", &digest(&factors)),
+        None => println!(
+            "no smoothing.safetensors: `atlasai-tp model calibrate --model {0} --output \
+             {0}/smoothing.safetensors` makes the precisions fast and max more exact",
+            out.display()
+        ),
+    }
 
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     for (file, bytes) in [
@@ -94,8 +104,23 @@ struct Shape {
 
 #[derive(Deserialize)]
 struct Config {
+    #[serde(default)]
+    model_type: String,
+    #[serde(alias = "dim")]
     hidden_size: usize,
     max_position_embeddings: usize,
+    pad_token_id: Option<usize>,
+}
+
+impl Config {
+    /// Tokens of the longest input: RoBERTa keeps the rows up to its padding's for padding.
+    fn positions(&self) -> usize {
+        let first = match self.model_type.as_str() {
+            "roberta" | "xlm-roberta" | "camembert" => self.pad_token_id.unwrap_or(1) + 1,
+            _ => 0,
+        };
+        self.max_position_embeddings.saturating_sub(first)
+    }
 }
 
 #[derive(Deserialize)]
@@ -125,7 +150,7 @@ impl Shape {
         };
         let max_tokens = optional::<SentenceConfig>(dir, "sentence_bert_config.json")?
             .map_or(512, |sentence| sentence.max_seq_length)
-            .min(config.max_position_embeddings);
+            .min(config.positions());
         Ok(Self { dimension: config.hidden_size, pooling, max_tokens })
     }
 }
@@ -181,6 +206,10 @@ fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
 fn read(dir: &Path, file: &str) -> anyhow::Result<Vec<u8>> {
     let path = dir.join(file);
     fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn optional_bytes(dir: &Path, file: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    dir.join(file).exists().then(|| read(dir, file)).transpose()
 }
 
 fn optional<T: for<'de> Deserialize<'de>>(dir: &Path, file: &str) -> anyhow::Result<Option<T>> {
@@ -245,6 +274,17 @@ mod tests {
     fn converting_what_was_converted_changes_nothing() {
         let once = halve(&file(&[0.1, 0.2])).expect("convertible");
         assert_eq!(halve(&once).expect("convertible"), once);
+    }
+
+    #[test]
+    fn positions_of_padding_are_not_counted() {
+        for (model_type, expected) in [("bert", 514), ("distilbert", 514), ("xlm-roberta", 512)] {
+            let config = format!(
+                r#"{{"model_type": "{model_type}", "dim": 8, "max_position_embeddings": 514, "pad_token_id": 1}}"#
+            );
+            let config: Config = serde_json::from_str(&config).expect("complete");
+            assert_eq!(config.positions(), expected, "{model_type}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) fn soak(root: &Path, rotations: u32, seconds: u32) -> anyhow::Result<
     step(root, "soak", tests)
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments);
     command
@@ -64,7 +64,7 @@ fn available(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-fn step(root: &Path, name: &str, mut command: Command) -> anyhow::Result<()> {
+pub(crate) fn step(root: &Path, name: &str, mut command: Command) -> anyhow::Result<()> {
     println!("xtask: {name}");
     let status =
         command.current_dir(root).status().with_context(|| format!("cannot start the step {name}"))?;

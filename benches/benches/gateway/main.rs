@@ -33,9 +33,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use atlas_config::Settings;
+use atlas_config::{LogFormat, Settings};
 use client::{Connection, Target};
 use serde_json::{Value, json};
+use tracing_subscriber::EnvFilter;
 
 const WARM_UP: usize = 500;
 const TURNS: usize = 4_000;
@@ -81,7 +82,7 @@ fn main() {
 /// The server on threads of its own, as `serve` runs it.
 fn server(provider: SocketAddr) -> SocketAddr {
     // Production writes a line per request; formatting it is part of the cost, the disk is not.
-    tracing_subscriber::fmt().json().with_writer(std::io::sink).init();
+    atlas_server::log::init(EnvFilter::new("info"), LogFormat::Json, std::io::sink);
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.set_nonblocking(true).expect("a socket option");
     let address = listener.local_addr().expect("an address");

@@ -4,19 +4,29 @@
 //! is the hash of the text and the purpose; a byte budget, oldest half dropped when it is full.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atlas_domain::{Check, Destination, EmbeddingSpace, TextHash};
 use atlas_guard::Cleared;
 use futures_util::future::BoxFuture;
 
 use crate::contract::{EmbedError, Embedder, Priority, Purpose, TokenCounter};
+use crate::stats::{CacheStats, EmbedStats};
 
 /// Wraps an embedder with a cache of its vectors.
 pub struct CachedEmbedder {
     inner: Arc<dyn Embedder>,
-    generations: Arc<Mutex<Generations>>,
+    memory: Arc<Memory>,
+}
+
+/// What outlives an embedder that is replaced by another of the same space.
+struct Memory {
+    generations: Mutex<Generations>,
     per_generation: usize,
+    entry_bytes: usize,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 type Key = (TextHash, Purpose);
@@ -34,36 +44,60 @@ impl CachedEmbedder {
     pub fn new(inner: Arc<dyn Embedder>, budget_bytes: usize) -> Self {
         // 96 bytes: the key, the Arc header and the map's share per entry.
         let entry_bytes = inner.space().dimension * size_of::<f32>() + 96;
-        Self { inner, generations: Arc::default(), per_generation: (budget_bytes / 2 / entry_bytes).max(1) }
+        let memory = Memory {
+            generations: Mutex::default(),
+            per_generation: (budget_bytes / 2 / entry_bytes).max(1),
+            entry_bytes,
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        };
+        Self { inner, memory: Arc::new(memory) }
     }
 
     /// The same memory in front of another embedder of the same space, such as one with a new
     /// key. `None` when the space is another: its vectors must not be taken for these.
     pub fn in_front_of(&self, inner: Arc<dyn Embedder>) -> Option<Self> {
         let same = inner.space() == self.inner.space();
-        same.then(|| Self {
-            inner,
-            generations: self.generations.clone(),
-            per_generation: self.per_generation,
-        })
+        same.then(|| Self { inner, memory: self.memory.clone() })
+    }
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recall(&self, key: &Key) -> Option<Arc<[f32]>> {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self.lock();
         if let Some(vector) = generations.young.get(key) {
             return Some(vector.clone());
         }
         let vector = generations.old.remove(key)?;
-        generations.young.insert(*key, vector.clone());
+        self.keep(generations, *key, vector.clone());
         Some(vector)
     }
 
     fn remember(&self, key: Key, vector: &[f32]) {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keep(self.lock(), key, vector.into());
+    }
+
+    fn keep(&self, mut generations: MutexGuard<'_, Generations>, key: Key, vector: Arc<[f32]>) {
         if generations.young.len() >= self.per_generation {
             generations.old = std::mem::take(&mut generations.young);
         }
-        generations.young.insert(key, vector.into());
+        generations.young.insert(key, vector);
+    }
+
+    fn stats(&self) -> CacheStats {
+        let generations = self.lock();
+        let entries = generations.young.len() + generations.old.len();
+        CacheStats {
+            hits: self.hits.load(Relaxed),
+            misses: self.misses.load(Relaxed),
+            entries,
+            used_bytes: entries * self.entry_bytes,
+            budget_bytes: 2 * self.per_generation * self.entry_bytes,
+        }
     }
 }
 
@@ -89,7 +123,7 @@ impl Embedder for CachedEmbedder {
         Box::pin(async move {
             let keys: Vec<Key> = texts.value().iter().map(|text| (TextHash::of(text), purpose)).collect();
             let mut vectors: Vec<Option<Vec<f32>>> =
-                keys.iter().map(|key| self.recall(key).map(|vector| vector.to_vec())).collect();
+                keys.iter().map(|key| self.memory.recall(key).map(|vector| vector.to_vec())).collect();
 
             // Each missing text once, however often the batch repeats it.
             let mut wanted: HashMap<Key, usize> = HashMap::new();
@@ -100,12 +134,14 @@ impl Embedder for CachedEmbedder {
                     first_of.push(position);
                 }
             }
+            self.memory.misses.fetch_add(first_of.len() as u64, Relaxed);
+            self.memory.hits.fetch_add((keys.len() - first_of.len()) as u64, Relaxed);
             if !first_of.is_empty() {
                 let mut positions = first_of.iter().copied().peekable();
                 let missing = texts.retain(|position| positions.next_if_eq(&position).is_some());
                 let fresh = self.inner.embed(missing, purpose, priority).await?;
                 for (position, vector) in first_of.iter().zip(&fresh) {
-                    self.remember(keys[*position], vector);
+                    self.memory.remember(keys[*position], vector);
                 }
                 for (slot, key) in vectors.iter_mut().zip(&keys) {
                     if slot.is_none() {
@@ -121,67 +157,27 @@ impl Embedder for CachedEmbedder {
     fn check(&self) -> BoxFuture<'_, Vec<Check>> {
         self.inner.check()
     }
+
+    fn stats(&self) -> EmbedStats {
+        EmbedStats { cache: Some(self.memory.stats()), ..self.inner.stats() }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use atlas_domain::Pooling;
     use atlas_guard::Guard;
 
     use super::*;
+    use crate::testing::MadeUp;
 
-    /// Embeds a text as its length, and counts how many texts it was given.
-    struct Lengths {
-        space: EmbeddingSpace,
-        destination: Destination,
-        embedded: AtomicUsize,
+    /// Embeds a text as its length.
+    fn lengths(model: &str) -> Arc<MadeUp> {
+        let lengths = |_, texts: &[String]| Ok(texts.iter().map(|text| vec![text.len() as f32]).collect());
+        Arc::new(MadeUp::new(model, 1, lengths))
     }
 
-    impl TokenCounter for Lengths {
-        fn count_tokens(&self, text: &str) -> usize {
-            text.len()
-        }
-        fn max_tokens(&self) -> usize {
-            256
-        }
-    }
-
-    impl Embedder for Lengths {
-        fn space(&self) -> &EmbeddingSpace {
-            &self.space
-        }
-        fn destination(&self) -> &Destination {
-            &self.destination
-        }
-        fn tokens(&self) -> &dyn TokenCounter {
-            self
-        }
-        fn embed(
-            &self,
-            texts: Cleared<Vec<String>>,
-            _: Purpose,
-            _: Priority,
-        ) -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
-            self.embedded.fetch_add(texts.value().len(), Ordering::SeqCst);
-            Box::pin(async move { Ok(texts.value().iter().map(|text| vec![text.len() as f32]).collect()) })
-        }
-    }
-
-    fn cached(budget_bytes: usize) -> (Arc<Lengths>, CachedEmbedder) {
-        let inner = Arc::new(Lengths {
-            space: EmbeddingSpace {
-                engine: "lengths".into(),
-                model: "m".into(),
-                revision: "r".into(),
-                dimension: 1,
-                pooling: Pooling::Mean,
-                precision: "f32".into(),
-            },
-            destination: Destination::in_process(),
-            embedded: AtomicUsize::new(0),
-        });
+    fn cached(budget_bytes: usize) -> (Arc<MadeUp>, CachedEmbedder) {
+        let inner = lengths("m");
         (inner.clone(), CachedEmbedder::new(inner, budget_bytes))
     }
 
@@ -196,9 +192,9 @@ mod tests {
     async fn a_text_is_embedded_once_and_answers_keep_their_order() {
         let (inner, embedder) = cached(1 << 20);
         assert_eq!(embed(&embedder, &["aa", "b", "aa", "ccc"]).await, [2.0, 1.0, 2.0, 3.0]);
-        assert_eq!(inner.embedded.load(Ordering::SeqCst), 3);
+        assert_eq!(inner.n_texts(), 3);
         assert_eq!(embed(&embedder, &["ccc", "dddd", "b"]).await, [3.0, 4.0, 1.0]);
-        assert_eq!(inner.embedded.load(Ordering::SeqCst), 4);
+        assert_eq!(inner.n_texts(), 4);
     }
 
     #[tokio::test]
@@ -208,12 +204,9 @@ mod tests {
         let (next, _) = cached(1 << 20);
         let embedder = embedder.in_front_of(next.clone()).expect("the same space");
         assert_eq!(embed(&embedder, &["aa", "b"]).await, [2.0, 1.0]);
-        assert_eq!(next.embedded.load(Ordering::SeqCst), 1);
+        assert_eq!(next.n_texts(), 1);
 
-        let space = EmbeddingSpace { model: "n".into(), ..next.space.clone() };
-        let destination = Destination::in_process();
-        let other = Lengths { space, destination, embedded: AtomicUsize::new(0) };
-        assert!(embedder.in_front_of(Arc::new(other)).is_none());
+        assert!(embedder.in_front_of(lengths("n")).is_none());
     }
 
     #[tokio::test]
@@ -222,7 +215,20 @@ mod tests {
         for n in 0..1_000 {
             embed(&embedder, &[&format!("text {n}")]).await;
         }
-        let generations = embedder.generations.lock().expect("not poisoned");
-        assert!((generations.young.len() + generations.old.len()) * 100 <= 10_000);
+        let stats = embedder.stats().cache.expect("a cache");
+        assert!(stats.used_bytes <= stats.budget_bytes && stats.budget_bytes <= 10_000, "{stats:?}");
+        assert_eq!((stats.hits, stats.misses), (0, 1_000));
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_again_outlives_what_is_not() {
+        let (inner, embedder) = cached(10_000);
+        for n in 0..1_000 {
+            embed(&embedder, &["often", &format!("text {n}")]).await;
+        }
+        assert_eq!(inner.n_texts(), 1_001);
+        let stats = embedder.stats().cache.expect("a cache");
+        assert_eq!((stats.hits, stats.misses), (999, 1_001));
+        assert!(stats.used_bytes <= stats.budget_bytes, "{stats:?}");
     }
 }

@@ -145,75 +145,18 @@ fn hint(kind: Kind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use atlas_domain::{CheckStatus, Destination, EmbeddingSpace, Pooling};
-    use atlas_guard::Cleared;
-    use futures_util::future::BoxFuture;
+    use atlas_domain::CheckStatus;
 
     use super::*;
-    use crate::contract::TokenCounter;
+    use crate::testing::MadeUp;
 
-    /// Answers its calls with the next of these vectors for every text.
-    struct Scripted {
-        space: EmbeddingSpace,
-        destination: Destination,
-        answers: Vec<Result<Vec<f32>, Kind>>,
-        n_calls: AtomicUsize,
-    }
-
-    impl TokenCounter for Scripted {
-        fn count_tokens(&self, text: &str) -> usize {
-            text.len()
-        }
-        fn max_tokens(&self) -> usize {
-            256
-        }
-    }
-
-    impl Embedder for Scripted {
-        fn space(&self) -> &EmbeddingSpace {
-            &self.space
-        }
-        fn destination(&self) -> &Destination {
-            &self.destination
-        }
-        fn tokens(&self) -> &dyn TokenCounter {
-            self
-        }
-        fn embed(
-            &self,
-            texts: Cleared<Vec<String>>,
-            _: Purpose,
-            _: Priority,
-        ) -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
-            let answer = &self.answers[self.n_calls.fetch_add(1, Ordering::SeqCst)];
-            Box::pin(async move {
-                match answer {
-                    Ok(vector) => Ok(vec![vector.clone(); texts.value().len()]),
-                    Err(kind) => {
-                        Err(ProviderError::new(*kind, "words of the provider").with_status(400).into())
-                    }
-                }
-            })
-        }
-    }
-
+    /// Checks an embedder that answers its calls with the next of these vectors for every text.
     async fn check(answers: Vec<Result<Vec<f32>, Kind>>, status: CheckStatus, code: Option<&str>) -> Check {
-        let scripted = Scripted {
-            space: EmbeddingSpace {
-                engine: "scripted".into(),
-                model: "m".into(),
-                revision: "r".into(),
-                dimension: 2,
-                pooling: Pooling::Remote,
-                precision: "remote".into(),
-            },
-            destination: Destination::in_process(),
-            answers,
-            n_calls: AtomicUsize::new(0),
-        };
-        let checks = scripted.check().await;
+        let embedder = MadeUp::new("m", 2, move |n, texts| match &answers[n] {
+            Ok(vector) => Ok(vec![vector.clone(); texts.len()]),
+            Err(kind) => Err(ProviderError::new(*kind, "words of the provider").with_status(400).into()),
+        });
+        let checks = embedder.check().await;
         let [check] = checks.as_slice() else { panic!("one check, not {checks:?}") };
         assert_eq!((check.id, check.status, check.code), (ID, status, code), "{check:?}");
         check.clone()

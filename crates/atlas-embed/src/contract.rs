@@ -7,6 +7,7 @@ use atlas_guard::Cleared;
 use futures_util::future::BoxFuture;
 
 use crate::check::check_vectors;
+use crate::stats::EmbedStats;
 
 /// What the vectors are for. Asymmetric models embed a question and a passage differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +63,11 @@ pub trait Embedder: Send + Sync {
     /// the same text. Uses the engine itself, not what a cache or an earlier failure would answer.
     fn check(&self) -> BoxFuture<'_, Vec<Check>> {
         Box::pin(async { vec![check_vectors(self).await] })
+    }
+
+    /// What it has done so far. An engine that only passes texts on has nothing to tell.
+    fn stats(&self) -> EmbedStats {
+        EmbedStats::default()
     }
 }
 

@@ -10,8 +10,12 @@
 mod cache;
 mod check;
 mod contract;
+mod stats;
+#[cfg(test)]
+mod testing;
 
 pub use atlas_domain::{EmbeddingSpace, SpaceId, TextHash};
 pub use cache::CachedEmbedder;
 pub use check::check_vectors;
 pub use contract::{EmbedError, Embedder, Embedding, Engine, Priority, Purpose, TokenCounter};
+pub use stats::{CacheStats, EmbedStats, EngineStats};

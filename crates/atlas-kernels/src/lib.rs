@@ -16,6 +16,7 @@
 )]
 
 mod codes;
+pub mod encoder;
 mod kernel;
 mod portable;
 #[cfg(target_arch = "x86_64")]

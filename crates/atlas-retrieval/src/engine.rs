@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use atlas_domain::{Fault, Retry, SpaceId};
-use atlas_embed::{CachedEmbedder, EmbedError, Embedder, EmbeddingSpace, Priority, Purpose, TokenCounter};
+use atlas_embed::{
+    CachedEmbedder, EmbedError, EmbedStats, Embedder, EmbeddingSpace, Priority, Purpose, TokenCounter,
+};
 use atlas_guard::Guard;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -15,11 +17,14 @@ use crate::api::{EmbeddingState, RetrievalError};
 /// Vectors the engine made lately: alert texts and log templates repeat.
 const CACHE_BYTES: usize = 64 << 20;
 /// Texts per call. A call that does not return in time is lost whole, so not too many; outside of
-/// the process a call costs a way there and back, so not too few.
-const TEXTS_PER_CALL: usize = 32;
-const TEXTS_PER_CALL_OUTSIDE: usize = 128;
+/// the process a call costs a way there and back, and inside it keeps every core busy only while
+/// there is a unit for each, so not too few.
+const TEXTS_PER_CALL: usize = 128;
 /// How long to wait before an engine that is busy is asked again.
 const BUSY_PAUSE: Duration = Duration::from_millis(25);
+/// How long it is asked. A queue that stays full longer is told to whoever asked: they can come
+/// back later, and those who wait here would only make it longer.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The engine of the one space this process writes and searches. The engine may be replaced, with
 /// a new key or at a new address; the space stays.
@@ -53,7 +58,7 @@ impl OtherSpace {
 
 /// A space in the words of the settings.
 fn name(space: &EmbeddingSpace) -> String {
-    format!("{} {} with {} components", space.engine, space.model, space.dimension)
+    format!("{} {} ({}) with {} components", space.engine, space.model, space.precision, space.dimension)
 }
 
 impl Vectors {
@@ -101,6 +106,10 @@ impl Vectors {
         }
     }
 
+    pub(crate) fn stats(&self) -> EmbedStats {
+        self.embedder().stats()
+    }
+
     pub(crate) fn is_failing(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -129,8 +138,7 @@ impl Vectors {
         deadline: Instant,
     ) -> (Vec<Vec<f32>>, Option<RetrievalError>) {
         let mut vectors = Vec::with_capacity(texts.len());
-        let is_outside = self.embedder().destination().is_outside();
-        for slice in texts.chunks(if is_outside { TEXTS_PER_CALL_OUTSIDE } else { TEXTS_PER_CALL }) {
+        for slice in texts.chunks(TEXTS_PER_CALL) {
             match self.embed_slice(slice, purpose, priority, deadline).await {
                 Ok(more) => vectors.extend(more),
                 Err(failure) => {
@@ -158,6 +166,7 @@ impl Vectors {
         priority: Priority,
         deadline: Instant,
     ) -> Result<Vec<Vec<f32>>, RetrievalError> {
+        let patience = deadline.min(Instant::now() + BUSY_PATIENCE);
         loop {
             // One engine from clearing to answer, whatever is replaced meanwhile.
             let embedder = self.embedder();
@@ -165,7 +174,7 @@ impl Vectors {
             let answer = timeout_at(deadline, embedder.embed(cleared, purpose, priority)).await;
             let vectors = match answer {
                 Err(_) => return Err(failed("it did not answer in time").into()),
-                Ok(Err(EmbedError::Busy)) if Instant::now() + BUSY_PAUSE < deadline => {
+                Ok(Err(EmbedError::Busy)) if Instant::now() + BUSY_PAUSE < patience => {
                     sleep(BUSY_PAUSE).await;
                     continue;
                 }

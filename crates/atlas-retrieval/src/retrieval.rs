@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use atlas_domain::{Corpus, Filter, RecordId, RecordKey, TenantId, TenantScope};
-use atlas_embed::{Embedding, Purpose};
+use atlas_embed::{EmbedStats, Embedding, Purpose};
 use atlas_guard::Guard;
 use atlas_store::{Store, StoreError};
 use tokio::sync::OnceCell;
@@ -210,6 +210,12 @@ impl Retrieval {
     /// The state of the vector leg.
     pub fn embedding(&self) -> EmbeddingState {
         self.shared.vectors.get().map_or(EmbeddingState::KeywordsOnly, |vectors| vectors.state())
+    }
+
+    /// What the engine and the cache in front of it have done. Everything that is embedded by this
+    /// process goes through them.
+    pub fn embedding_stats(&self) -> EmbedStats {
+        self.shared.vectors.get().map(|vectors| vectors.stats()).unwrap_or_default()
     }
 
     /// Finishes background work and closes indexes.

@@ -1,13 +1,22 @@
-//! The engine in the process: a BERT sentence model on the CPU, no network, no second process.
+//! The engine in the process: a BERT-family sentence model on the CPU, no network, no second process.
 //!
-//! Vectors agree with sentence-transformers in fp32 (the tests hold them to a cosine of 0.99999):
-//! the same cut at the model's limit, pooling over the tokens that are there, unit length.
+//! Vectors agree with sentence-transformers in fp32: the same cut at the model's limit, pooling
+//! over the tokens that are there, unit length. How closely depends on the precision; the tests
+//! hold each to its bar.
 //!
-//! Not here: models of other families. `config.json` says `bert` or loading says why not.
+//! Not here: models of other families. `config.json` names one of BERT's (`config`), or loading
+//! says why not.
 
+mod backend;
+mod calibrate;
+mod checkpoint;
+mod config;
+mod fused;
 mod model;
 mod ops;
 mod options;
+mod precision;
+mod smoothing;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -16,17 +25,22 @@ mod worker;
 
 use std::sync::Arc;
 
-use atlas_domain::{Destination, Pooling};
-use atlas_embed::{EmbedError, Embedder, Embedding, EmbeddingSpace, Engine, Priority, Purpose, TokenCounter};
+use atlas_domain::Destination;
+use atlas_embed::{
+    EmbedError, EmbedStats, Embedder, Embedding, EmbeddingSpace, Engine, Priority, Purpose, TokenCounter,
+};
 use atlas_guard::Cleared;
 use futures_util::future::BoxFuture;
 
+pub use backend::Backend;
+pub use calibrate::{calibrate, calibration_texts};
 pub use options::LocalOptions;
+pub use precision::Precision;
 
-use model::Bert;
+use atlas_kernels::encoder::Workspace;
+use backend::{Loaded, Model};
 use options::{ModelFiles, Place};
 use tokens::Tokens;
-use weights::Weights;
 use worker::{Cause, Encoder, Limits, Workers};
 
 pub(crate) const LABEL: &str = "local";
@@ -63,6 +77,7 @@ impl Engine for LocalEngine {
 /// A loaded model with its threads; they end when it is dropped.
 pub struct LocalEmbedder {
     space: EmbeddingSpace,
+    backend: Backend,
     destination: Destination,
     tokens: Arc<Tokens>,
     workers: Workers,
@@ -85,17 +100,16 @@ impl LocalEmbedder {
                 files.config.vocab_size
             )));
         }
-        let bert = Weights::parse(&files.weights)
-            .and_then(|weights| Bert::load(&weights, &files.config, files.max_tokens))
-            .map_err(|error| {
-                place.unusable(format!("model.safetensors {error}; copy it again from the model's source"))
-            })?;
+        let Loaded { model, precision, backend, is_smoothed } =
+            Model::load(&files, options.precision, options.backend)?;
 
         // One product runs on the thread that asks for it; without this `gemm` hands large ones to
         // rayon's pool, and the workers wait for each other. It is the process's only user.
         gemm::set_threading_threshold(usize::MAX);
         let tokens = Arc::new(tokens);
-        let sentences = Sentences { bert, tokens: tokens.clone(), pooling: files.pooling };
+        let dimension = files.config.hidden_size;
+        let sentences = Sentences { model, tokens: tokens.clone(), dimension };
+        let revision = if is_smoothed { files.smoothed_revision() } else { files.revision.clone() };
         let threads = options
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
@@ -106,11 +120,12 @@ impl LocalEmbedder {
             space: EmbeddingSpace {
                 engine: LABEL.into(),
                 model: files.name,
-                revision: files.revision,
-                dimension: files.config.hidden_size,
+                revision,
+                dimension,
                 pooling: files.pooling,
-                precision: "f32".into(),
+                precision: precision.word().into(),
             },
+            backend,
             destination: Destination::in_process(),
             tokens,
             workers,
@@ -118,20 +133,38 @@ impl LocalEmbedder {
     }
 }
 
+impl LocalEmbedder {
+    /// What computes the vectors; never [`Backend::Best`].
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Tokens that the model sees of a text: special ones included, cut at its limit.
+    pub fn input_tokens(&self, text: &str) -> usize {
+        self.tokens.encode(text).map_or(0, |ids| ids.len())
+    }
+}
+
 fn limits(threads: usize) -> Limits {
     Limits {
         threads,
-        batch_tokens: 256,
+        unit_tokens: 256,
         interactive_texts: 256,
         window_texts: 64,
         // Two windows per thread keep every thread busy while the caller reads the next texts.
         bulk_texts: 64 * 2 * threads,
+        bulk_callers: 64,
+        // An import beside a stream of queries keeps a ninth of the machine.
+        overtakings: 8,
     }
 }
 
 impl std::fmt::Debug for LocalEmbedder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalEmbedder").field("space", &self.space).finish_non_exhaustive()
+        f.debug_struct("LocalEmbedder")
+            .field("space", &self.space)
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,53 +200,50 @@ impl Embedder for LocalEmbedder {
     ) -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
         Box::pin(self.workers.embed(texts.into_value(), priority))
     }
+
+    fn stats(&self) -> EmbedStats {
+        EmbedStats { cache: None, engine: Some(self.workers.stats()) }
+    }
 }
 
 /// Texts to unit vectors.
 struct Sentences {
-    bert: Bert,
+    model: Model,
     tokens: Arc<Tokens>,
-    pooling: Pooling,
+    dimension: usize,
 }
 
 impl Encoder for Sentences {
+    type Scratch = Option<Workspace>;
+
+    fn scratch(&self) -> Option<Workspace> {
+        self.model.workspace()
+    }
+
+    fn dimension(&self) -> usize {
+        self.dimension
+    }
+
     fn tokenize(&self, text: &str) -> Result<Vec<u32>, Cause> {
         self.tokens.encode(text)
     }
 
-    fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, Cause> {
-        let rows = self.bert.forward(sequences)?;
-        let (_, width) = rows.dims2()?;
-        let states: Vec<f32> = rows.flatten_all()?.to_vec1()?;
-        let mut rest = states.as_slice();
-        sequences
-            .iter()
-            .map(|sequence| {
-                let (own, others) = rest.split_at(sequence.len() * width);
-                rest = others;
-                unit(match self.pooling {
-                    Pooling::Cls => own[..width].to_vec(),
-                    Pooling::Mean | Pooling::Remote => mean(own, width),
-                })
-            })
-            .collect()
+    fn encode(
+        &self,
+        sequences: &[&[u32]],
+        workspace: &mut Option<Workspace>,
+        vectors: &mut [f32],
+    ) -> Result<(), Cause> {
+        self.model.encode(sequences, workspace, vectors)?;
+        vectors.chunks_exact_mut(self.dimension).try_for_each(normalize)
     }
 }
 
-/// The sum serves as the mean: the length is divided away.
-fn mean(states: &[f32], width: usize) -> Vec<f32> {
-    let mut sum = vec![0.0; width];
-    for state in states.chunks_exact(width) {
-        sum.iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
-    }
-    sum
-}
-
-fn unit(mut vector: Vec<f32>) -> Result<Vec<f32>, Cause> {
+fn normalize(vector: &mut [f32]) -> Result<(), Cause> {
     let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32;
     if !length.is_finite() || length == 0.0 {
         return Err("the model's weights give no direction for this text".into());
     }
     vector.iter_mut().for_each(|value| *value /= length);
-    Ok(vector)
+    Ok(())
 }

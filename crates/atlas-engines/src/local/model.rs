@@ -7,71 +7,21 @@
 //! packing; query, key and value are one product. candle's own BERT is the oracle of the tests.
 
 use candle_core::{DType, Device, Result, Tensor};
-use serde::Deserialize;
 
+use atlas_kernels::encoder::Stored;
+
+use super::checkpoint::{self, Checkpoint};
+use super::config::HiddenAct;
 use super::ops::{Activation, AddNorm, Bias, Softmax};
-use super::weights::{Weights, WeightsError};
+use super::weights::WeightsError;
 
-/// What the engine reads of `config.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Config {
-    #[serde(default = "bert")]
-    pub(super) model_type: String,
-    pub(super) vocab_size: usize,
-    pub(super) hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    hidden_act: HiddenAct,
-    pub(super) max_position_embeddings: usize,
-    type_vocab_size: usize,
-    #[serde(default = "eps")]
-    layer_norm_eps: f32,
-    #[serde(default = "absolute")]
-    position_embedding_type: String,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum HiddenAct {
-    Gelu,
-    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_approximate")]
-    GeluNew,
-    Relu,
-}
-
-fn bert() -> String {
-    "bert".into()
-}
-
-fn absolute() -> String {
-    "absolute".into()
-}
-
-fn eps() -> f32 {
-    1e-12
-}
-
-impl Config {
-    /// What about it the engine cannot run.
-    pub(super) fn unsupported(&self) -> Option<String> {
-        if self.model_type != "bert" {
-            return Some(format!("model_type is {:?}; this engine runs \"bert\"", self.model_type));
-        }
-        if self.position_embedding_type != "absolute" {
-            return Some(format!(
-                "position_embedding_type {:?} is not supported",
-                self.position_embedding_type
-            ));
-        }
-        let sizes = [self.hidden_size, self.num_attention_heads, self.intermediate_size, self.vocab_size];
-        if sizes.contains(&0) || !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return Some(
-                "its sizes do not fit together: hidden_size must be a multiple of num_attention_heads".into(),
-            );
-        }
-        None
-    }
+/// The products of a layer, by what reads their left side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Site {
+    Qkv,
+    Output,
+    Widen,
+    Narrow,
 }
 
 /// The loaded encoder.
@@ -111,68 +61,62 @@ impl Dense {
     }
 }
 
+impl Layer {
+    fn build(layer: checkpoint::Layer) -> std::result::Result<Self, WeightsError> {
+        let [query, key, value] = [layer.query, layer.key, layer.value];
+        let qkv = [&query, &key, &value].map(transposed).into_iter().collect::<Result<Vec<_>>>()?;
+        let qkv_bias = [query.bias, key.bias, value.bias].concat();
+        Ok(Self {
+            qkv: Dense { weight: Tensor::cat(&qkv, 1)?, bias: Tensor::new(qkv_bias, &Device::Cpu)? },
+            attention_out: transposed(&layer.output)?,
+            attention_norm: norm(layer.output.bias, &layer.attention_norm)?,
+            widen: Dense {
+                weight: transposed(&layer.widen)?,
+                bias: Tensor::new(layer.widen.bias, &Device::Cpu)?,
+            },
+            narrow: transposed(&layer.narrow)?,
+            out_norm: norm(layer.narrow.bias, &layer.output_norm)?,
+        })
+    }
+}
+
+/// A dense layer's weight as `(inputs, outputs)`.
+fn transposed(dense: &checkpoint::Dense) -> Result<Tensor> {
+    let outputs = dense.bias.len();
+    let shape = (outputs, dense.weight.len() / outputs);
+    Tensor::from_slice(&dense.weight, shape, &Device::Cpu)?.t()?.contiguous()
+}
+
+/// The rows bias, gain and shift. The bias is that of the dense layer before the norm.
+fn norm(bias: Vec<f32>, norm: &checkpoint::Norm) -> Result<Tensor> {
+    let width = bias.len();
+    let rows = [&bias[..], &norm.gain, &norm.shift].concat();
+    Tensor::from_vec(rows, (3, width), &Device::Cpu)
+}
+
 impl Bert {
-    /// Reads the tensors that `config` announces; positions beyond `max_tokens` are left behind.
+    /// Builds the model; positions beyond `max_tokens` are left behind.
     pub(super) fn load(
-        weights: &Weights<'_>,
-        config: &Config,
+        checkpoint: &Checkpoint<'_>,
         max_tokens: usize,
     ) -> std::result::Result<Self, WeightsError> {
-        let (hidden, wide) = (config.hidden_size, config.intermediate_size);
-        let mut positions = weights
-            .floats("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?;
-        positions.truncate(max_tokens * hidden);
-        let types =
-            weights.floats("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden])?;
-        for position in positions.chunks_exact_mut(hidden) {
-            for (value, of_type) in position.iter_mut().zip(&types) {
-                *value += of_type;
-            }
-        }
-        // Rows bias, gain, shift; the embeddings have no bias.
-        let norm = |bias: Vec<f32>, name: &str| -> std::result::Result<Tensor, WeightsError> {
-            let mut rows = bias;
-            rows.extend(weights.floats(&format!("{name}.weight"), &[hidden])?);
-            rows.extend(weights.floats(&format!("{name}.bias"), &[hidden])?);
-            Ok(Tensor::from_vec(rows, (3, hidden), &Device::Cpu)?)
+        let config = checkpoint.config();
+        let hidden = config.hidden_size;
+        let (words, stored) = checkpoint.words()?;
+        let dtype = match stored {
+            Stored::F32 => DType::F32,
+            Stored::F16 => DType::F16,
+            Stored::Bf16 => DType::BF16,
         };
-        let layers = (0..config.num_hidden_layers).map(|number| {
-            let name = |part: &str| format!("encoder.layer.{number}.{part}");
-            let mut qkv = Vec::new();
-            let mut qkv_bias = Vec::new();
-            for part in ["query", "key", "value"] {
-                qkv.push(weights.transposed(
-                    &name(&format!("attention.self.{part}.weight")),
-                    hidden,
-                    hidden,
-                )?);
-                qkv_bias.extend(weights.floats(&name(&format!("attention.self.{part}.bias")), &[hidden])?);
-            }
-            Ok(Layer {
-                qkv: Dense { weight: Tensor::cat(&qkv, 1)?, bias: Tensor::new(qkv_bias, &Device::Cpu)? },
-                attention_out: weights.transposed(&name("attention.output.dense.weight"), hidden, hidden)?,
-                attention_norm: norm(
-                    weights.floats(&name("attention.output.dense.bias"), &[hidden])?,
-                    &name("attention.output.LayerNorm"),
-                )?,
-                widen: Dense {
-                    weight: weights.transposed(&name("intermediate.dense.weight"), wide, hidden)?,
-                    bias: Tensor::new(
-                        weights.floats(&name("intermediate.dense.bias"), &[wide])?,
-                        &Device::Cpu,
-                    )?,
-                },
-                narrow: weights.transposed(&name("output.dense.weight"), hidden, wide)?,
-                out_norm: norm(
-                    weights.floats(&name("output.dense.bias"), &[hidden])?,
-                    &name("output.LayerNorm"),
-                )?,
-            })
-        });
+        let layers = (0..config.num_hidden_layers).map(|number| Layer::build(checkpoint.layer(number)?));
         Ok(Self {
-            words: weights.as_stored("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?,
-            positions: Tensor::from_vec(positions, (max_tokens, hidden), &Device::Cpu)?,
-            norm: norm(vec![0.0; hidden], "embeddings.LayerNorm")?,
+            words: Tensor::from_raw_buffer(words, dtype, &[config.vocab_size, hidden], &Device::Cpu)?,
+            positions: Tensor::from_vec(
+                checkpoint.positions(max_tokens)?,
+                (max_tokens, hidden),
+                &Device::Cpu,
+            )?,
+            norm: norm(vec![0.0; hidden], &checkpoint.embedding_norm()?)?,
             layers: layers.collect::<std::result::Result<_, WeightsError>>()?,
             heads: config.num_attention_heads,
             head_width: hidden / config.num_attention_heads,
@@ -185,8 +129,22 @@ impl Bert {
         })
     }
 
+    /// Columns of the hidden states.
+    pub(super) fn width(&self) -> usize {
+        self.heads * self.head_width
+    }
+
     /// The last hidden states of all sequences, one row per token, in order.
     pub(super) fn forward(&self, sequences: &[&[u32]]) -> Result<Tensor> {
+        self.forward_observed(sequences, &mut |_, _, _| {})
+    }
+
+    /// [`Self::forward`], showing the left side of every product.
+    pub(super) fn forward_observed(
+        &self,
+        sequences: &[&[u32]],
+        observe: &mut dyn FnMut(usize, Site, &Tensor),
+    ) -> Result<Tensor> {
         let ids = sequences.concat();
         let n_tokens = ids.len();
         let places: Vec<u32> = sequences.iter().flat_map(|ids| 0..ids.len() as u32).collect();
@@ -196,14 +154,36 @@ impl Bert {
             .index_select(&Tensor::from_vec(ids, n_tokens, &Device::Cpu)?, 0)?
             .to_dtype(DType::F32)?;
         rows.inplace_op3(&self.positions.index_select(&place, 0)?, &self.norm, &self.add_norm)?;
-        for layer in &self.layers {
+        for (number, layer) in self.layers.iter().enumerate() {
+            observe(number, Site::Qkv, &rows);
             let qkv = layer.qkv.forward(&rows, Activation::Identity)?;
-            let attended = self.attend(&qkv, sequences)?.matmul(&layer.attention_out)?;
+            let context = self.attend(&qkv, sequences)?;
+            observe(number, Site::Output, &context);
+            let attended = context.matmul(&layer.attention_out)?;
             attended.inplace_op3(&rows, &layer.attention_norm, &self.add_norm)?;
-            rows = layer.widen.forward(&attended, self.activation)?.matmul(&layer.narrow)?;
+            observe(number, Site::Widen, &attended);
+            let wide = layer.widen.forward(&attended, self.activation)?;
+            observe(number, Site::Narrow, &wide);
+            rows = wide.matmul(&layer.narrow)?;
             rows.inplace_op3(&attended, &layer.out_norm, &self.add_norm)?;
         }
         Ok(rows)
+    }
+
+    pub(super) fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The largest weight that each input of a product has, by amount.
+    pub(super) fn largest_weights(&self, layer: usize, site: Site) -> Result<Vec<f32>> {
+        let layer = &self.layers[layer];
+        let weight = match site {
+            Site::Qkv => &layer.qkv.weight,
+            Site::Output => &layer.attention_out,
+            Site::Widen => &layer.widen.weight,
+            Site::Narrow => &layer.narrow,
+        };
+        weight.abs()?.max(1)?.to_vec1()
     }
 
     /// Every token looks at the tokens of its own sequence.

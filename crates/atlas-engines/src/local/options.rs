@@ -9,16 +9,22 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::model::Config;
+use super::backend::Backend;
+use super::config::Config;
+use super::precision::Precision;
 
 /// Settings of the local engine.
 #[derive(Debug, Clone, Default)]
 pub struct LocalOptions {
     /// `EMBEDDING_MODEL_PATH`: a folder with `config.json`, `tokenizer.json` and
-    /// `model.safetensors` of a BERT sentence model. `None`: the model in the binary.
+    /// `model.safetensors` of a BERT-family sentence model. `None`: the model in the binary.
     pub model_dir: Option<PathBuf>,
     /// Threads that run the model; `None`: one per core.
     pub threads: Option<usize>,
+    /// `EMBEDDING_PRECISION`.
+    pub precision: Precision,
+    /// What computes it; for tests and benches.
+    pub backend: Backend,
 }
 
 /// Everything that is read before a model is built. The weights' bytes are dropped afterwards.
@@ -33,6 +39,8 @@ pub(super) struct ModelFiles {
     pub(super) max_tokens: usize,
     pub(super) tokenizer: Cow<'static, [u8]>,
     pub(super) weights: Cow<'static, [u8]>,
+    /// `smoothing.safetensors`, if there is one.
+    pub(super) smoothing: Option<Cow<'static, [u8]>>,
 }
 
 /// `model.toml`, which `cargo xtask model import` writes.
@@ -102,12 +110,14 @@ impl ModelFiles {
             place: place.0.to_owned(),
             name: card.name,
             revision: short(&digest),
-            config: place
-                .json("config.json", include_bytes!("../../../../models/all-MiniLM-L6-v2/config.json"))?,
+            config: place.config(include_bytes!("../../../../models/all-MiniLM-L6-v2/config.json"))?,
             pooling: card.pooling.into(),
             max_tokens: card.max_tokens,
             tokenizer: Cow::Borrowed(include_bytes!("../../../../models/all-MiniLM-L6-v2/tokenizer.json")),
             weights: Cow::Borrowed(weights),
+            smoothing: Some(Cow::Borrowed(include_bytes!(
+                "../../../../models/all-MiniLM-L6-v2/smoothing.safetensors"
+            ))),
         }
         .checked()
     }
@@ -121,7 +131,7 @@ impl ModelFiles {
     fn in_folder(dir: &Path) -> Result<Self, EmbedError> {
         let shown = dir.display().to_string();
         let place = Place(&shown);
-        let config: Config = place.json("config.json", &place.required(dir, "config.json")?)?;
+        let config = place.config(&place.required(dir, "config.json")?)?;
         let card: Option<Card> =
             place.optional(dir, "model.toml")?.map(|bytes| place.toml("model.toml", &bytes)).transpose()?;
         let weights = place.required(dir, "model.safetensors")?;
@@ -147,7 +157,7 @@ impl ModelFiles {
                 (
                     name.unwrap_or_else(|| shown.clone()),
                     place.pooling(dir)?,
-                    max_tokens.min(config.max_position_embeddings),
+                    max_tokens.min(config.positions()),
                 )
             }
         };
@@ -158,20 +168,25 @@ impl ModelFiles {
             max_tokens,
             tokenizer: Cow::Owned(place.required(dir, "tokenizer.json")?),
             weights: Cow::Owned(weights),
+            smoothing: place.optional(dir, "smoothing.safetensors")?.map(Cow::Owned),
             config,
             place: shown.clone(),
         }
         .checked()
     }
 
+    /// Smoothing makes other codes, so another file of it is another space.
+    pub(super) fn smoothed_revision(&self) -> String {
+        let digest = self.smoothing.as_deref().map(hex_digest).unwrap_or_default();
+        format!("{}-{}", self.revision, &digest[..digest.len().min(8)])
+    }
+
     fn checked(self) -> Result<Self, EmbedError> {
-        if let Some(reason) = self.config.unsupported() {
-            return Err(Place(&self.place).unusable(format!("config.json: {reason}")));
-        }
-        if self.max_tokens > self.config.max_position_embeddings {
+        if self.max_tokens > self.config.positions() {
             return Err(Place(&self.place).unusable(format!(
                 "model.toml: max_tokens is {}, but config.json has {} positions",
-                self.max_tokens, self.config.max_position_embeddings
+                self.max_tokens,
+                self.config.positions()
             )));
         }
         Ok(self)
@@ -205,9 +220,13 @@ impl Place<'_> {
         }
     }
 
+    fn config(self, bytes: &[u8]) -> Result<Config, EmbedError> {
+        Config::parse(bytes).map_err(|reason| self.unusable(format!("config.json {reason}")))
+    }
+
     fn json<T: DeserializeOwned>(self, file: &str, bytes: &[u8]) -> Result<T, EmbedError> {
         serde_json::from_slice(bytes).map_err(|error| {
-            self.unusable(format!("{file} is not what a BERT model has ({error}); copy it again"))
+            self.unusable(format!("{file} is not what a sentence model has ({error}); copy it again"))
         })
     }
 

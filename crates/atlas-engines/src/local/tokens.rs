@@ -26,6 +26,9 @@ impl Tokens {
         let probe = tokenizer.encode("a", true)?;
         let special = probe.get_special_tokens_mask();
         let n_before = special.iter().take_while(|mask| **mask == 1).count();
+        if n_before == special.len() {
+            return Err("it has no word for the letter a, not even an unknown one".into());
+        }
         let n_after =
             special.iter().rev().take_while(|mask| **mask == 1).count().min(special.len() - n_before);
         let ids = probe.get_ids();

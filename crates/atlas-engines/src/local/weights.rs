@@ -1,6 +1,6 @@
 //! Tensors out of a safetensors file.
 
-use candle_core::{DType, Device, Tensor};
+use atlas_kernels::encoder::Stored;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
@@ -24,15 +24,20 @@ pub(super) enum WeightsError {
 /// The tensors of a model file, which is borrowed: what stays in memory is the converted copy.
 pub(super) struct Weights<'a> {
     file: SafeTensors<'a>,
-    /// Checkpoints of a whole task model keep the encoder below `bert.`.
+    /// Before every name; empty in checkpoints of the encoder alone.
     prefix: &'static str,
 }
 
 impl<'a> Weights<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, WeightsError> {
+    /// Reads the file, whose names may begin with `prefix`.
+    pub(super) fn parse(bytes: &'a [u8], prefix: &'static str) -> Result<Self, WeightsError> {
         let file = SafeTensors::deserialize(bytes).map_err(WeightsError::Damaged)?;
-        let prefix = if file.names().iter().any(|name| name.starts_with("bert.")) { "bert." } else { "" };
+        let prefix = if file.names().iter().any(|name| name.starts_with(prefix)) { prefix } else { "" };
         Ok(Self { file, prefix })
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.file.tensor(&format!("{}{name}", self.prefix)).is_ok()
     }
 
     /// A tensor as f32 in the order of the file.
@@ -55,22 +60,16 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// A dense layer's weight `(out, into)`, turned to `(into, out)`.
-    pub(super) fn transposed(&self, name: &str, out: usize, into: usize) -> Result<Tensor, WeightsError> {
-        let weight = Tensor::from_vec(self.floats(name, &[out, into])?, (out, into), &Device::Cpu)?;
-        Ok(weight.t()?.contiguous()?)
-    }
-
-    /// A tensor in the type of the file.
-    pub(super) fn as_stored(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError> {
+    /// A tensor's bytes where they lie in the file, and their type.
+    pub(super) fn stored(&self, name: &str, shape: &[usize]) -> Result<(&'a [u8], Stored), WeightsError> {
         let view = self.view(name, shape)?;
-        let dtype = match view.dtype() {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
+        let stored = match view.dtype() {
+            Dtype::F32 => Stored::F32,
+            Dtype::F16 => Stored::F16,
+            Dtype::BF16 => Stored::Bf16,
             found => return Err(WeightsError::Type { name: name.to_owned(), found }),
         };
-        Ok(Tensor::from_raw_buffer(view.data(), dtype, shape, &Device::Cpu)?)
+        Ok((view.data(), stored))
     }
 
     fn view(&self, name: &str, shape: &[usize]) -> Result<TensorView<'a>, WeightsError> {

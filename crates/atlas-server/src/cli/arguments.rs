@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use atlas_domain::{Corpus, TenantId};
+use atlas_engines::{Backend, Precision};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::config::Config;
+use super::model::Model;
 
 /// AtlasAI BYOC: incident search, alert similarity and root cause analysis on your own provider.
 #[derive(Debug, Parser)]
@@ -60,6 +62,9 @@ pub(crate) enum Command {
                             echo \"disk is full\" | atlasai-tp embed\n  \
                             atlasai-tp embed < texts.txt > vectors.jsonl")]
     Embed(EmbedArguments),
+    /// Measure speed on your own data
+    #[command(subcommand)]
+    Bench(Bench),
     /// Judge search or embeddings on your own data
     #[command(subcommand)]
     Eval(Eval),
@@ -74,6 +79,9 @@ pub(crate) enum Command {
     /// Show the settings in effect, check them, or describe them
     #[command(subcommand)]
     Config(Config),
+    /// Work on the files of an embedding model
+    #[command(subcommand)]
+    Model(Model),
     /// List every setting with its default and meaning
     Settings,
 }
@@ -155,6 +163,46 @@ fn searchable_corpus(name: &str) -> Result<Corpus, String> {
 #[derive(Debug, Args)]
 pub(crate) struct EmbedArguments {
     /// Accepted for symmetry: the output is always one JSON array a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Throughput and latency of the embedding model in this process
+    #[command(
+        after_help = "FILE is a JSON object of workload name to list of texts, or plain text with one text a line.\n\
+                            Each workload is embedded as a whole (best of several runs: texts/s, tokens/s) and text by\n\
+                            text (p50, p99). Tokenising is part of every figure; there is no cache.\n\n\
+                            Examples:\n  \
+                            atlasai-tp bench embed --texts alerts.txt\n  \
+                            atlasai-tp bench embed --texts workloads.json --threads 1 --precision f32 --json\n  \
+                            atlasai-tp bench embed --texts workloads.json --vectors vectors.jsonl"
+    )]
+    Embed(BenchEmbedArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchEmbedArguments {
+    /// The texts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) texts: PathBuf,
+    /// Threads that run the model [default: EMBEDDING_THREADS, else one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
+    /// auto, f32, exact, fast or max [default: EMBEDDING_PRECISION]
+    #[arg(long, value_name = "PRECISION")]
+    pub(crate) precision: Option<Precision>,
+    /// best, reference, or an instruction set of this processor
+    #[arg(long, value_name = "BACKEND", default_value_t = Backend::Best)]
+    pub(crate) backend: Backend,
+    /// Timed runs over each workload, of which the best counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) reps: u16,
+    /// Write the vectors as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vectors: Option<PathBuf>,
+    /// Print one JSON object per workload
     #[arg(long)]
     pub(crate) json: bool,
 }

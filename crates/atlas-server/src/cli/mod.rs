@@ -1,12 +1,14 @@
 //! The command line: what was typed, dispatched.
 
 mod arguments;
+mod bench;
 mod client;
 mod config;
 mod doctor;
 mod embed;
 mod eval;
 mod import;
+mod model;
 mod progress;
 mod search;
 mod serve;
@@ -16,12 +18,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use atlas_config::{Live, LogFormat, Overrides, SETTINGS, Settings, Sources};
+use atlas_config::{Live, Overrides, SETTINGS, Settings, Sources};
 use clap::Parser;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use arguments::{Arguments, Command, ServeArguments};
+use arguments::{Arguments, Bench, Command, ServeArguments};
 
 /// Standard output, where answers go; everything else goes to standard error.
 struct Output {
@@ -72,6 +74,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Command::Config(command) = command {
         return config::run(command, &overrides, &mut output);
     }
+    if let Command::Model(command) = command {
+        return model::run(command, &mut output).map(|()| ExitCode::SUCCESS);
+    }
     let live = Live::start(Sources::process(), overrides)?;
     let settings = live.snapshot().settings.clone();
     // Commands other than the server stay quiet: their log would drown their answer.
@@ -84,10 +89,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Import(arguments) => import::run(arguments, settings, &mut output).await?,
             Command::Search(arguments) => search::run(arguments, settings, &mut output).await?,
             Command::Embed(_) => embed::run(settings, &mut output).await?,
+            Command::Bench(Bench::Embed(arguments)) => bench::run(arguments, settings, &mut output).await?,
             Command::Eval(arguments) => eval::run(arguments, settings, &mut output).await?,
             Command::Doctor(arguments) => return doctor::run(arguments, live, &mut output).await,
             // Answered above, without reading the settings.
-            Command::Settings | Command::Config(_) => {}
+            Command::Settings | Command::Config(_) | Command::Model(_) => {}
         }
         Ok(ExitCode::SUCCESS)
     });
@@ -99,11 +105,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn log(settings: &Settings, quiet: bool) -> anyhow::Result<()> {
     let wanted = if quiet { "warn" } else { settings.log.as_str() };
     let filter = EnvFilter::try_new(wanted).with_context(|| format!("TP_LOG is no log filter: {wanted}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match settings.log_format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
+    crate::log::init(filter, settings.log_format, io::stderr);
     Ok(())
 }
 
