@@ -285,6 +285,7 @@ impl Settings {
         self.embedding.model_path.clone_from(&embedding.model_path);
         self.embedding.dimensions = embedding.dimensions;
         self.embedding.threads = embedding.threads;
+        self.embedding.precision = embedding.precision;
         changed
     }
 }
