@@ -96,7 +96,7 @@ impl Linear {
                     for group in column.chunks_exact(group) {
                         let word = words.next().expect("a word per group");
                         for (place, x) in group.iter().enumerate() {
-                            let code = (x / scale).round_ties_even() as i32;
+                            let code = round(x / scale);
                             sum += code;
                             *word |= (code as u32 & mask) << (place * bits);
                         }
@@ -113,4 +113,12 @@ impl Linear {
     pub(crate) fn smoothing(&self) -> *const f32 {
         self.smoothing.as_ref().map_or(std::ptr::null(), |factors| factors.as_ptr())
     }
+}
+
+/// The nearest integer, ties to even, of a number below 2^22 in amount: adding 1.5 * 2^23 leaves it
+/// in the mantissa. `f32::round_ties_even` is a call of `libm` per weight.
+#[inline(always)]
+fn round(x: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (x + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
 }
