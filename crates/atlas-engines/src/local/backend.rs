@@ -111,9 +111,7 @@ impl Model {
         let config = &files.config;
         let (instructions, available) = backend.choose(config).map_err(|reason| place.unusable(reason))?;
         let precision = precision.resolve(available).map_err(|reason| place.unusable(reason))?;
-        let unusable = |error: WeightsError| {
-            place.unusable(format!("model.safetensors {error}; copy it again from the model's source"))
-        };
+        let unusable = |error| files.unusable(error);
         let checkpoint = Checkpoint::open(&files.weights, config).map_err(unusable)?;
         let Some(instructions) = instructions else {
             let bert = Bert::load(&checkpoint, files.max_tokens).map_err(unusable)?;

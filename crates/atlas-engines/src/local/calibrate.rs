@@ -15,8 +15,6 @@ use super::checkpoint::Checkpoint;
 use super::model::{Bert, Site};
 use super::options::{LocalOptions, ModelFiles, Place};
 use super::smoothing::{Factors, Smoothing};
-use super::tokens::Tokens;
-use super::weights::WeightsError;
 use super::worker::Cause;
 
 pub use texts::calibration_texts;
@@ -38,13 +36,11 @@ pub fn calibrate(
     progress: &dyn Fn(usize),
 ) -> Result<Vec<u8>, EmbedError> {
     let files = ModelFiles::read(options)?;
-    let place = Place(&files.place);
     if texts.is_empty() {
-        return Err(place.unusable("there is no text to calibrate with"));
+        return Err(Place(&files.place).unusable("there is no text to calibrate with"));
     }
-    let tokens = Tokens::parse(&files.tokenizer, files.max_tokens)
-        .map_err(|error| place.unusable(format!("tokenizer.json cannot be used ({error})")))?;
-    let unusable = |error: WeightsError| place.unusable(format!("model.safetensors {error}"));
+    let tokens = files.tokens()?;
+    let unusable = |error| files.unusable(error);
     let checkpoint = Checkpoint::open(&files.weights, &files.config).map_err(unusable)?;
     let bert = Bert::load(&checkpoint, files.max_tokens).map_err(unusable)?;
 

@@ -39,7 +39,7 @@ pub use precision::Precision;
 
 use atlas_kernels::encoder::Workspace;
 use backend::{Loaded, Model};
-use options::{ModelFiles, Place};
+use options::ModelFiles;
 use tokens::Tokens;
 use worker::{Cause, Encoder, Limits, Workers};
 
@@ -87,19 +87,7 @@ impl LocalEmbedder {
     /// Reads and checks the model. Blocks for the fraction of a second that this takes.
     pub fn load(options: &LocalOptions) -> Result<Self, EmbedError> {
         let files = ModelFiles::read(options)?;
-        let place = Place(&files.place);
-        let tokens = Tokens::parse(&files.tokenizer, files.max_tokens).map_err(|error| {
-            place.unusable(format!(
-                "tokenizer.json cannot be used ({error}); copy it again from the model's source"
-            ))
-        })?;
-        if tokens.vocabulary() > files.config.vocab_size {
-            return Err(place.unusable(format!(
-                "tokenizer.json has {} words and config.json {}; they belong to different models",
-                tokens.vocabulary(),
-                files.config.vocab_size
-            )));
-        }
+        let tokens = files.tokens()?;
         let Loaded { model, precision, backend, is_smoothed } =
             Model::load(&files, options.precision, options.backend)?;
 

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 use super::backend::Backend;
 use super::config::Config;
 use super::precision::Precision;
+use super::tokens::Tokens;
+use super::weights::WeightsError;
 
 /// Settings of the local engine.
 #[derive(Debug, Clone, Default)]
@@ -173,6 +175,30 @@ impl ModelFiles {
             place: shown.clone(),
         }
         .checked()
+    }
+
+    /// The tokenizer, which has to belong to the model.
+    pub(super) fn tokens(&self) -> Result<Tokens, EmbedError> {
+        let place = Place(&self.place);
+        let tokens = Tokens::parse(&self.tokenizer, self.max_tokens).map_err(|error| {
+            place.unusable(format!(
+                "tokenizer.json cannot be used ({error}); copy it again from the model's source"
+            ))
+        })?;
+        if tokens.vocabulary() > self.config.vocab_size {
+            return Err(place.unusable(format!(
+                "tokenizer.json has {} words and config.json {}; they belong to different models",
+                tokens.vocabulary(),
+                self.config.vocab_size
+            )));
+        }
+        Ok(tokens)
+    }
+
+    /// What is wrong with the weights, and what to do.
+    pub(super) fn unusable(&self, error: WeightsError) -> EmbedError {
+        Place(&self.place)
+            .unusable(format!("model.safetensors {error}; copy it again from the model's source"))
     }
 
     /// Smoothing makes other codes, so another file of it is another space.

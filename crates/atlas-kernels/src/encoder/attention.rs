@@ -6,7 +6,7 @@
 //! after the second product.
 
 use super::gemm::{ROWS, sums};
-use super::numbers::Numbers;
+use super::numbers::Scores;
 use super::simd::Simd;
 
 /// The buffers of a worker that attention uses.
@@ -42,7 +42,7 @@ pub(crate) fn padded<S: Simd>(n: usize) -> usize {
 /// As for [`Simd`]; `qkv` and `context` have `n` rows, the buffers of `scratch` are made for it,
 /// and the heads' width is a multiple of `2 * LANES`.
 #[inline(always)]
-pub(crate) unsafe fn attend<S: Simd, N: Numbers<S>>(
+pub(crate) unsafe fn attend<S: Simd, N: Scores<S>>(
     qkv: *const u8,
     n: usize,
     heads: Heads,
@@ -59,7 +59,7 @@ pub(crate) unsafe fn attend<S: Simd, N: Numbers<S>>(
 }
 
 #[inline(always)]
-unsafe fn attend_by<S: Simd, N: Numbers<S>, const V: usize>(
+unsafe fn attend_by<S: Simd, N: Scores<S>, const V: usize>(
     qkv: *const u8,
     n: usize,
     heads: Heads,
@@ -149,7 +149,7 @@ struct Strip {
 
 impl Strip {
     #[inline(always)]
-    unsafe fn run<S: Simd, N: Numbers<S>, const M: usize, const V: usize>(&self) {
+    unsafe fn run<S: Simd, N: Scores<S>, const M: usize, const V: usize>(&self) {
         let columns = padded::<S>(self.n);
         // SAFETY: of the caller of `attend`.
         unsafe {
@@ -185,7 +185,7 @@ impl Strip {
 
     /// Scores of a tile; lanes that are no tokens never count.
     #[inline(always)]
-    unsafe fn score<S: Simd, N: Numbers<S>, const M: usize, const V: usize>(
+    unsafe fn score<S: Simd, N: Scores<S>, const M: usize, const V: usize>(
         &self,
         column: usize,
         largest: &mut [S::Reg; M],
@@ -213,7 +213,7 @@ impl Strip {
 
     /// Shares of a row before the division by their sum, which is returned.
     #[inline(always)]
-    unsafe fn softmax<S: Simd, N: Numbers<S>>(&self, row: usize, largest: f32) -> f32 {
+    unsafe fn softmax<S: Simd, N: Scores<S>>(&self, row: usize, largest: f32) -> f32 {
         let columns = padded::<S>(self.n);
         // SAFETY: of the caller of `attend`.
         unsafe {
@@ -231,7 +231,7 @@ impl Strip {
     }
 
     #[inline(always)]
-    unsafe fn gather<S: Simd, N: Numbers<S>, const M: usize, const V: usize>(
+    unsafe fn gather<S: Simd, N: Scores<S>, const M: usize, const V: usize>(
         &self,
         column: usize,
         inverses: [f32; M],

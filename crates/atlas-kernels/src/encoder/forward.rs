@@ -6,7 +6,7 @@ use super::backend::Backend;
 use super::gemm::{self, Add, Gelu, Rows, Sink, Store};
 use super::instructions::Set;
 use super::linear::Linear;
-use super::numbers::{Bf16, F32, Int8, Numbers, RowScale};
+use super::numbers::{Bf16, F32, Int8, Numbers, RowScale, Scores};
 use super::portable::Portable;
 use super::rows::{self, Activation};
 use super::{Encoder, Layer, PackedNorm, Precision, Shape};
@@ -21,8 +21,8 @@ const WIDEST: usize = 4;
 /// The buffers of one thread, made once and grown to the largest unit that it sees.
 #[derive(Debug)]
 pub struct Workspace {
+    shape: Shape,
     n_rows: usize,
-    longest: usize,
     /// States, one row per token, as floats.
     states: Aligned<f32>,
     /// The states as the numbers of the next product.
@@ -42,19 +42,18 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Buffers for units of `n_tokens` tokens; larger ones make them grow.
+    /// Buffers for units of `n_tokens` tokens; a larger one, or an encoder of another shape, makes
+    /// them anew.
     pub fn new(shape: &Shape, n_tokens: usize) -> Self {
-        Self::sized(shape, n_tokens.max(1), 1)
-    }
-
-    fn sized(shape: &Shape, n_rows: usize, longest: usize) -> Self {
+        let n_rows = n_tokens.max(1);
         let (hidden, slice) = (shape.hidden, shape.slice());
-        // Whole registers of the widest instruction set.
-        let columns = longest.next_multiple_of(16);
+        // Of the longest sequence: a buffer that grew with each would be made anew for each. Whole
+        // registers of the widest instruction set.
+        let columns = shape.max_tokens.next_multiple_of(16);
         let head_width = hidden / shape.heads;
         Self {
+            shape: *shape,
             n_rows,
-            longest,
             states: Aligned::zeroed(n_rows * hidden),
             left: Aligned::zeroed(n_rows * hidden * WIDEST),
             left_scales: vec![RowScale::default(); n_rows],
@@ -72,9 +71,9 @@ impl Workspace {
         }
     }
 
-    fn make_room(&mut self, shape: &Shape, n_rows: usize, longest: usize) {
-        if n_rows > self.n_rows || longest > self.longest {
-            *self = Self::sized(shape, n_rows.max(self.n_rows), longest.max(self.longest));
+    fn make_room(&mut self, shape: &Shape, n_rows: usize) {
+        if n_rows > self.n_rows || *shape != self.shape {
+            *self = Self::new(shape, n_rows.max(self.n_rows));
         }
     }
 
@@ -132,9 +131,12 @@ impl Encoder {
     /// When a sequence is empty or longer than the shape allows, an id is outside the word table,
     /// or `pooled` has another length than `hidden` times the number of sequences.
     pub fn encode(&self, workspace: &mut Workspace, sequences: &[&[u32]], pool: Pool, pooled: &mut [f32]) {
-        let longest = sequences.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let n_rows = sequences.iter().map(|ids| ids.len()).sum();
-        assert!(longest <= self.shape.max_tokens, "a sequence has at most {} tokens", self.shape.max_tokens);
+        assert!(
+            sequences.iter().all(|ids| ids.len() <= self.shape.max_tokens),
+            "a sequence has at most {} tokens",
+            self.shape.max_tokens
+        );
         assert!(sequences.iter().all(|ids| !ids.is_empty()), "a sequence has a token");
         let vocabulary = self.vocabulary();
         assert!(
@@ -142,7 +144,7 @@ impl Encoder {
             "ids are rows of the word table"
         );
         assert_eq!(pooled.len(), sequences.len() * self.shape.hidden, "a row per sequence");
-        workspace.make_room(&self.shape, n_rows, longest);
+        workspace.make_room(&self.shape, n_rows);
         let space = workspace.buffers();
         let unit = Unit { encoder: self, sequences, n_rows };
         // SAFETY: `Instructions` exist only where the CPU has them; sizes were checked above, and
@@ -169,7 +171,7 @@ struct Unit<'a> {
 }
 
 // SAFETY (all blocks below): of `Encoder::encode`: the instructions exist, ids and lengths are
-// in range, and the workspace has room for the unit's rows and its longest sequence.
+// in range, and the workspace has room for the unit's rows and the shape's longest sequence.
 impl Unit<'_> {
     unsafe fn run<B: Backend>(&self, space: Buffers, pool: Pool, pooled: &mut [f32]) {
         unsafe {
@@ -196,16 +198,16 @@ impl Unit<'_> {
     }
 
     /// `D` are the numbers of dense layers, `W` of the second feed-forward layer, `A` of attention.
-    unsafe fn pass<B: Backend, D: Numbers<B>, W: Numbers<B>, A: Numbers<B>>(&self, space: Buffers) {
+    unsafe fn pass<B: Backend, D: Numbers<B>, W: Numbers<B>, A: Scores<B>>(&self, space: Buffers) {
         let encoder = self.encoder;
         let hidden = encoder.shape.hidden;
         let heads = Heads { n: encoder.shape.heads, width: hidden / encoder.shape.heads };
-        let Some(first) = encoder.layers.first() else { return };
         unsafe {
             self.embed::<B>(space);
-            self.normalize::<B, D>(space, &encoder.norm, Some(&first.qkv), 0, self.n_rows);
+            let next = encoder.layers.first().map(|first| &first.qkv);
+            self.normalize::<B, D>(space, &encoder.norm, next, 0, self.n_rows);
             for (number, layer) in encoder.layers.iter().enumerate() {
-                let qkv = Store { to: space.qkv, stride: 3 * hidden, numbers: std::marker::PhantomData::<A> };
+                let qkv = Store::<A>::new(space.qkv, 3 * hidden);
                 product::<B, D, _>(self.left::<B, D>(space, 0, self.n_rows), &layer.qkv, qkv);
                 let mut token = 0;
                 for ids in self.sequences {
@@ -270,10 +272,8 @@ impl Unit<'_> {
             self.normalize::<B, D>(space, &layer.attention_norm, Some(&layer.widen[0]), first, n);
             let left = self.left::<B, D>(space, first, n);
             let wide = Rows { data: space.wide_numbers, scales: space.wide_scales, n };
-            let numbers =
-                Store { to: space.wide_numbers, stride: slice, numbers: std::marker::PhantomData::<W> };
-            let floats =
-                Store { to: space.wide.cast(), stride: slice, numbers: std::marker::PhantomData::<F32> };
+            let numbers = Store::<W>::new(space.wide_numbers, slice);
+            let floats = Store::<F32>::new(space.wide.cast(), slice);
             for (widen, narrow) in layer.widen.iter().zip(&layer.narrow) {
                 match self.encoder.shape.activation {
                     // Codes need the range of their whole row first.

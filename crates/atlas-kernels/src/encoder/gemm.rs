@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 
 use super::linear::Linear;
-use super::numbers::{Columns, Numbers, RowScale, polynomial};
+use super::numbers::{Columns, F32, Numbers, RowScale, Scores, polynomial};
 use super::simd::Simd;
 
 /// Rows of the largest tile.
@@ -39,9 +39,15 @@ pub(crate) struct Add {
 /// Stores as numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Store<N> {
-    pub(crate) to: *mut u8,
-    pub(crate) stride: usize,
-    pub(crate) numbers: PhantomData<N>,
+    to: *mut u8,
+    stride: usize,
+    numbers: PhantomData<N>,
+}
+
+impl<N> Store<N> {
+    pub(crate) fn new(to: *mut u8, stride: usize) -> Self {
+        Self { to, stride, numbers: PhantomData }
+    }
 }
 
 /// Stores GELU of the result as numbers.
@@ -88,7 +94,7 @@ pub(crate) unsafe fn gelu_fine<S: Simd>(x: S::Reg) -> S::Reg {
         let t = S::reciprocal(S::fma(z, S::float(0.327_591_1), S::float(1.0)));
         let exponent = S::mul(S::mul(z, z), S::float(-std::f32::consts::LOG2_E));
         let series = S::mul(polynomial::<S, 5>(&SERIES, t), t);
-        let rest = S::mul(series, <super::numbers::F32 as Numbers<S>>::exp2(exponent)); // 1 - erf(z)
+        let rest = S::mul(series, <F32 as Scores<S>>::exp2(exponent)); // 1 - erf(z)
         // x - x/2 * rest above zero, x/2 * rest below.
         let half = S::mul(x, S::float(0.5));
         let size = S::abs(half);

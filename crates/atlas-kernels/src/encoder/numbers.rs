@@ -44,7 +44,13 @@ pub(crate) trait Numbers<S: Simd>: Copy + 'static {
 
     /// The sums of a tile's row as floats, bias added.
     unsafe fn finish(sums: S::Reg, columns: Columns<S::Reg>, row: RowScale) -> S::Reg;
+}
 
+/// Numbers that attention runs in: its sums and shares have no scale of their own.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(crate) trait Scores<S: Simd>: Numbers<S> {
     /// Packs `n` rows of `width` numbers, `stride` apart, as the right side of a product that
     /// runs over the rows: word `[row / GROUP][column]`, rows beyond `n` being zero.
     unsafe fn pack_rows(from: *const u8, stride: usize, n: usize, width: usize, to: *mut u32);
@@ -122,6 +128,9 @@ impl<S: Simd> Numbers<S> for F32 {
     unsafe fn finish(sums: S::Reg, columns: Columns<S::Reg>, _: RowScale) -> S::Reg {
         unsafe { S::add(sums, columns.bias) }
     }
+}
+
+impl<S: Simd> Scores<S> for F32 {
     #[inline(always)]
     unsafe fn pack_rows(from: *const u8, stride: usize, n: usize, width: usize, to: *mut u32) {
         for row in 0..n {
@@ -162,6 +171,9 @@ impl<S: Simd> Numbers<S> for Bf16 {
     unsafe fn finish(sums: S::Reg, columns: Columns<S::Reg>, _: RowScale) -> S::Reg {
         unsafe { S::add(sums, columns.bias) }
     }
+}
+
+impl<S: Simd> Scores<S> for Bf16 {
     #[inline(always)]
     unsafe fn pack_rows(from: *const u8, stride: usize, n: usize, width: usize, to: *mut u32) {
         // Stands in for the missing row of an odd number of them.
@@ -226,13 +238,5 @@ impl<S: Simd> Numbers<S> for Int8 {
             let sums = S::fma(S::float(-row.zero), columns.sum, S::from_int(sums));
             S::fma(sums, S::mul(columns.scale, S::float(row.scale)), columns.bias)
         }
-    }
-    #[inline(always)]
-    unsafe fn pack_rows(_: *const u8, _: usize, _: usize, _: usize, _: *mut u32) {
-        unreachable!("attention runs in floats or bf16");
-    }
-    #[inline(always)]
-    unsafe fn exp2(x: S::Reg) -> S::Reg {
-        unsafe { exp2::<S, 4>(&EXP2_COARSE, x) }
     }
 }

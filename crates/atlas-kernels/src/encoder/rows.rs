@@ -1,7 +1,7 @@
 //! Steps that take one row at a time.
 
 use super::gemm::{Rows, gelu_fine};
-use super::numbers::Numbers;
+use super::numbers::{F32, Numbers, Scores};
 use super::simd::Simd;
 
 /// Gain, shift and epsilon of a layer norm.
@@ -100,7 +100,7 @@ unsafe fn gelu_tanh<S: Simd>(x: S::Reg) -> S::Reg {
         let size = S::abs(x);
         let cubic = S::fma(S::mul(size, size), S::float(0.044_715), S::float(1.0));
         let power = S::mul(S::mul(size, cubic), S::float(-SLOPE));
-        let e = <super::numbers::F32 as Numbers<S>>::exp2(power); // e^(-2 |u|)
+        let e = <F32 as Scores<S>>::exp2(power); // e^(-2 |u|)
         let upper = S::mul(size, S::reciprocal(S::add(S::float(1.0), e)));
         // g(-x) = g(x) - x.
         S::sub(upper, S::sub(S::mul(size, S::float(0.5)), S::mul(x, S::float(0.5))))

@@ -7,10 +7,10 @@ use crate::encoder::attention::{Heads, Scratch, attend, padded};
 use crate::encoder::backend::Backend;
 use crate::encoder::gemm::ROWS;
 use crate::encoder::instructions::Set;
-use crate::encoder::numbers::{Bf16, F32, Numbers};
+use crate::encoder::numbers::{Bf16, F32, Scores};
 
 /// Runs attention in buffers of exactly the stated sizes, full of what would be seen in the result.
-fn run<B: Backend, N: Numbers<B>>(qkv: &[f32], n: usize, heads: Heads) -> Vec<f32> {
+fn run<B: Backend, N: Scores<B>>(qkv: &[f32], n: usize, heads: Heads) -> Vec<f32> {
     let width = 3 * heads.n * heads.width;
     let mut numbers = vec![0u32; n * width / N::GROUP];
     let columns = padded::<B>(n);

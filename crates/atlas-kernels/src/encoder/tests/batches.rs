@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::model::{Model, alone, encode, shape, text};
 use super::{Noise, cases};
 use crate::encoder::instructions::Set;
-use crate::encoder::{Activation, Encoder, Instructions, Pool, Precision, Workspace};
+use crate::encoder::{Activation, Encoder, Instructions, Pool, Precision, Shape, Workspace};
 
 /// Less work under Miri.
 fn short(n: usize) -> usize {
@@ -116,5 +116,26 @@ fn a_packed_model_serves_several_threads() {
                 });
             }
         });
+    }
+}
+
+#[test]
+fn buffers_of_another_model_are_made_anew() {
+    let encoder = &encoders(6)[0];
+    let words = text(&mut Noise(6), short(200));
+    let small = Model::new(Shape { max_tokens: 8, ..shape(64, 32, 64, Activation::Gelu) }, 1, 6).shape;
+    let vectors = encode(encoder, &mut Workspace::new(&small, 512), &[words.clone()], Pool::Sum);
+    assert_eq!(vectors.concat(), alone(encoder, &words, Pool::Sum));
+}
+
+#[test]
+fn a_model_without_layers_pools_its_embeddings() {
+    let model = Model::new(shape(64, 32, 128, Activation::Gelu), 0, 7);
+    for on in Instructions::available() {
+        let encoder = model.encoder(on, Precision::F32);
+        let mut workspace = Workspace::new(encoder.shape(), 4);
+        let [one, other] =
+            [[vec![3, 4]], [vec![5, 6]]].map(|unit| encode(&encoder, &mut workspace, &unit, Pool::Sum));
+        assert_ne!(one, other, "{}", on.name());
     }
 }

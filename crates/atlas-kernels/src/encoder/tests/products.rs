@@ -1,7 +1,6 @@
 //! Matrix products and what follows them in registers, against their definition.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use proptest::prelude::*;
 
@@ -116,7 +115,7 @@ impl Case {
 }
 
 fn store<N, T>(to: &mut [T], stride: usize) -> Store<N> {
-    Store { to: to.as_mut_ptr().cast(), stride, numbers: PhantomData }
+    Store::new(to.as_mut_ptr().cast(), stride)
 }
 
 /// Puts rows of floats into a sink, register by register.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{Noise, cases, definition, on_every_set};
 use crate::encoder::backend::Backend;
 use crate::encoder::gemm::{Rows, gelu_coarse, gelu_fine};
-use crate::encoder::numbers::{Bf16, F32, Int8, Numbers, RowScale};
+use crate::encoder::numbers::{Bf16, F32, Int8, Numbers, RowScale, Scores};
 use crate::encoder::simd::{Simd, from_bf16, from_f16, to_bf16};
 use crate::encoder::{Activation, Stored, rows};
 
@@ -41,12 +41,12 @@ fn powers_of_two_keep_their_stated_errors() {
     on_every_set!(B, on => {
         // The polynomial's 2e-9 vanish in six roundings; denormals are multiples of 2^-149.
         let denormal = (-149f64).exp2();
-        let fine = apply::<B>(&x, <F32 as Numbers<B>>::exp2);
+        let fine = apply::<B>(&x, <F32 as Scores<B>>::exp2);
         check(on.name(), &x, &fine, f64::exp2, |_, exact| exact * 2.0e-7 + denormal);
-        let coarse = apply::<B>(&x, <Bf16 as Numbers<B>>::exp2);
+        let coarse = apply::<B>(&x, <Bf16 as Scores<B>>::exp2);
         check(on.name(), &x, &coarse, f64::exp2, |_, exact| exact * 8.0e-5 + denormal);
         // Scores of lanes that are no tokens.
-        for exp2 in [<F32 as Numbers<B>>::exp2, <Bf16 as Numbers<B>>::exp2, <Int8 as Numbers<B>>::exp2] {
+        for exp2 in [<F32 as Scores<B>>::exp2, <Bf16 as Scores<B>>::exp2] {
             assert_eq!(apply::<B>(&[-1e30; 16], exp2), [0.0; 16], "{}", on.name());
         }
     });
