@@ -189,7 +189,7 @@ fn a_database_of_a_newer_version_is_left_alone() {
     let mut bytes = fs::read(database(dir.path())).expect("read");
     bytes[60..64].copy_from_slice(&99u32.to_be_bytes());
     fs::write(database(dir.path()), bytes).expect("write");
-    assert!(matches!(store.last_seq(&acme), Err(StoreError::Newer { found: 99, known: 1 })));
+    assert!(matches!(store.last_seq(&acme), Err(StoreError::Newer { found: 99, .. })));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! one test that calls it.
 
 mod claims;
+mod lines;
 mod model;
 mod vectors;
 
@@ -20,6 +21,7 @@ pub fn run(make: impl Fn() -> Box<dyn Store>) {
     }
     model::lists_and_counts_agree_with_the_definition_of_matching(&make);
     model::any_sequence_of_changes_gives_what_a_map_would_hold(&make);
+    lines::any_sequence_of_lines_gives_what_a_map_would_hold(&make);
 }
 
 /// A scope of the named tenant, created if it was not there.

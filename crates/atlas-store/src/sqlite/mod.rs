@@ -11,6 +11,7 @@
 
 mod directory;
 mod failure;
+mod lines;
 mod read;
 mod row;
 mod schema;

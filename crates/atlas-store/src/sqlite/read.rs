@@ -1,11 +1,13 @@
 //! The questions, each inside a read transaction.
 
+use std::collections::HashMap;
+
 use atlas_domain::{Corpus, Filter, Record, RecordId, RecordKey, Seq, SpaceId};
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 
 use super::failure::Failure;
-use super::row;
 use super::select::{Cursor, select};
+use super::{lines, row};
 use crate::{ChangeEntry, Chunk, ChunkId, Entry, ListQuery, Page, VectorRow};
 
 /// Most records in a page, however many are asked for.
@@ -13,7 +15,14 @@ const MAX_PAGE: usize = 1000;
 
 pub(super) fn get(tx: &Transaction<'_>, key: &RecordKey) -> rusqlite::Result<Option<Record>> {
     let sql = format!("SELECT {} FROM records r WHERE r.corpus = ? AND r.id = ?", row::RECORD);
-    tx.prepare_cached(&sql)?.query_row(params![key.corpus.code(), key.id.as_str()], row::record).optional()
+    let found = tx
+        .prepare_cached(&sql)?
+        .query_row(params![key.corpus.code(), key.id.as_str()], row::record)
+        .optional()?;
+    if found.is_some() || !lines::is_line(key) {
+        return Ok(found);
+    }
+    Ok(lines::find(tx, &[&key.id])?.remove(&key.id))
 }
 
 pub(super) fn get_many(
@@ -23,9 +32,17 @@ pub(super) fn get_many(
 ) -> rusqlite::Result<Vec<Record>> {
     let sql = format!("SELECT {} FROM records r WHERE r.corpus = ? AND r.id = ?", row::RECORD);
     let mut statement = tx.prepare_cached(&sql)?;
+    let in_blocks = match corpus {
+        Corpus::Logs => lines::find(tx, &ids.iter().collect::<Vec<_>>())?,
+        _ => HashMap::new(),
+    };
     let mut records = Vec::with_capacity(ids.len());
     for id in ids {
-        records.extend(statement.query_row(params![corpus.code(), id.as_str()], row::record).optional()?);
+        let record = match in_blocks.get(id) {
+            Some(line) => Some(line.clone()),
+            None => statement.query_row(params![corpus.code(), id.as_str()], row::record).optional()?,
+        };
+        records.extend(record);
     }
     Ok(records)
 }
@@ -44,6 +61,12 @@ pub(super) fn list(tx: &Transaction<'_>, corpus: Corpus, query: &ListQuery) -> R
         .prepare_cached(&sql)?
         .query_map(params_from_iter(selection.values), row::record)?
         .collect::<Result<Vec<_>, _>>()?;
+    if corpus == Corpus::Logs {
+        records.extend(lines::list(tx, &query.filter, cursor.as_ref(), limit + 1)?);
+        records.sort_by(|a, b| {
+            b.facets.at.cmp(&a.facets.at).then_with(|| a.key.id.as_str().cmp(b.key.id.as_str()))
+        });
+    }
     // The record beyond the page tells that there is one; it is the first of the next page.
     let more = records.len() > limit;
     records.truncate(limit);
@@ -54,7 +77,10 @@ pub(super) fn list(tx: &Transaction<'_>, corpus: Corpus, query: &ListQuery) -> R
 pub(super) fn count(tx: &Transaction<'_>, corpus: Corpus, filter: &Filter) -> Result<u64, Failure> {
     let selection = select(corpus, filter, None)?;
     let sql = format!("SELECT count(*) FROM records r WHERE {}", selection.condition);
-    Ok(tx.prepare_cached(&sql)?.query_row(params_from_iter(selection.values), |row| row.get(0))?)
+    let rows: u64 =
+        tx.prepare_cached(&sql)?.query_row(params_from_iter(selection.values), |row| row.get(0))?;
+    let in_blocks = if corpus == Corpus::Logs { lines::count(tx, filter)? } else { 0 };
+    Ok(rows + in_blocks)
 }
 
 pub(super) fn chunks_of(tx: &Transaction<'_>, key: &RecordKey) -> rusqlite::Result<Vec<Chunk>> {
@@ -111,6 +137,9 @@ pub(super) fn changes_after(
         })?
         .collect::<Result<Vec<_>, _>>()?;
     entries.extend(removed);
+    if corpus == Corpus::Logs {
+        entries.extend(lines::changes_after(tx, seq, limit)?);
+    }
     entries.sort_by_key(|entry| entry.seq);
     entries.truncate(limit);
     Ok(entries)

@@ -57,7 +57,7 @@ fn push_label(bytes: &mut Vec<u8>, name: &str, value: &str) {
     bytes.push(END);
 }
 
-fn read_labels(bytes: &[u8]) -> Option<BTreeMap<String, String>> {
+pub(super) fn read_labels(bytes: &[u8]) -> Option<BTreeMap<String, String>> {
     let mut labels = BTreeMap::new();
     for pair in bytes.split_inclusive(|byte| *byte == END) {
         let pair = pair.strip_prefix(&[NAME])?.strip_suffix(&[END])?;

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use crate::StoreError;
 
 /// One script per version; the database counts the ones it has seen in `user_version`.
-const MIGRATIONS: [&str; 1] = [V1];
+const MIGRATIONS: [&str; 2] = [V1, V2];
 
 /// Labels are kept in an encoding of their own (see `row`), so that a label filter is exact for
 /// every string; SQLite's JSON functions cut strings at a NUL.
@@ -71,6 +71,32 @@ CREATE TABLE vectors (
 ) STRICT;
 CREATE UNIQUE INDEX vectors_chunk ON vectors (chunk, space);
 CREATE INDEX vectors_space ON vectors (space, corpus, chunk);
+";
+
+/// Blocks of log lines (see `lines`). The blobs come last: the columns before them are read
+/// without touching the pages of the blobs.
+const V2: &str = "
+CREATE TABLE line_blocks (
+    num INTEGER PRIMARY KEY,
+    link TEXT NOT NULL,
+    service TEXT,
+    severity TEXT,
+    source TEXT,
+    at_first_us INTEGER NOT NULL,
+    at_last_us INTEGER NOT NULL,
+    id_first TEXT NOT NULL,
+    id_last TEXT NOT NULL,
+    seq_first INTEGER NOT NULL,
+    seq_last INTEGER NOT NULL,
+    n_lines INTEGER NOT NULL,
+    created_us INTEGER NOT NULL,
+    keys BLOB NOT NULL,
+    texts BLOB NOT NULL
+) STRICT;
+CREATE INDEX line_blocks_id ON line_blocks (id_first, id_last);
+CREATE UNIQUE INDEX line_blocks_change ON line_blocks (seq_last);
+CREATE INDEX line_blocks_time ON line_blocks (at_last_us DESC, at_first_us);
+CREATE INDEX line_blocks_link ON line_blocks (link, at_last_us DESC, at_first_us);
 ";
 
 /// Makes a new database with the current tables.

@@ -87,6 +87,15 @@ impl Cursor {
         Self { at_us: row::micros(record.facets.at), id: record.key.id.as_str().to_owned() }
     }
 
+    pub(super) fn at_us(&self) -> i64 {
+        self.at_us
+    }
+
+    /// Whether what has this time and id comes after it in list order.
+    pub(super) fn is_before(&self, at_us: i64, id: &str) -> bool {
+        at_us < self.at_us || at_us == self.at_us && id > self.id.as_str()
+    }
+
     /// The cursor as callers see it: hexadecimal, with a check sum over it and its corpus.
     pub(super) fn write(&self, corpus: Corpus) -> String {
         let mut bytes = self.at_us.to_be_bytes().to_vec();

@@ -1,13 +1,13 @@
 //! What happens inside a write transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use atlas_domain::{RecordDraft, RecordKey, Seq, SpaceId, TextHash, Timestamp};
+use atlas_domain::{Corpus, RecordDraft, RecordId, RecordKey, Seq, SpaceId, TextHash, Timestamp};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::row;
+use super::{lines, row};
 use crate::{Batch, Change, ChunkDraft, ChunkId, Committed, Outcome, StoreError};
 
 /// serde_json reads at most 128 levels; what could not be read back must not be written.
@@ -81,9 +81,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, work: &Work) -> Result<Commit
         Writer { transaction, seq: before, now_us: row::micros(Timestamp::now()), space: work.space() };
     writer.check_dimension(work)?;
     let outcomes = match work {
-        Work::Batch(batch) => {
-            batch.changes.iter().map(|change| writer.change(change)).collect::<Result<_, _>>()?
-        }
+        Work::Batch(batch) => writer.changes(&batch.changes)?,
         Work::Vectors { vectors, .. } => {
             writer.add_vectors(vectors)?;
             Vec::new()
@@ -93,6 +91,14 @@ pub(super) fn apply(transaction: &Transaction<'_>, work: &Work) -> Result<Commit
         transaction.prepare_cached("UPDATE state SET seq = ?")?.execute([writer.seq])?;
     }
     Ok(Committed { seq: writer.seq, outcomes })
+}
+
+/// A line on its way into a block.
+struct WaitingLine<'a> {
+    place: usize,
+    draft: &'a RecordDraft,
+    kind: lines::Kind,
+    line: lines::Line,
 }
 
 struct Writer<'a> {
@@ -117,6 +123,62 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Applies changes in order. Lines of a log that follow each other are written together.
+    fn changes(&mut self, changes: &[Change]) -> rusqlite::Result<Vec<Outcome>> {
+        let mut outcomes = vec![Outcome::Unchanged; changes.len()];
+        let mut waiting: Vec<WaitingLine<'_>> = Vec::new();
+        let mut waiting_ids = HashSet::new();
+        for (place, change) in changes.iter().enumerate() {
+            let (Change::Put { record: RecordDraft { key, .. }, .. } | Change::Delete(key)) = change;
+            if let Change::Put { record, chunks } = change
+                && !waiting_ids.contains(&key.id)
+                && let Some((kind, line)) = lines::line(record, chunks)
+            {
+                waiting_ids.insert(&key.id);
+                waiting.push(WaitingLine { place, draft: record, kind, line });
+                continue;
+            }
+            if lines::is_line(key) {
+                self.put_lines(std::mem::take(&mut waiting), &mut outcomes)?;
+                waiting_ids.clear();
+            }
+            outcomes[place] = self.change(change)?;
+        }
+        self.put_lines(waiting, &mut outcomes)?;
+        Ok(outcomes)
+    }
+
+    /// Writes lines of different ids. Those that are there already go the way of every record.
+    fn put_lines(&mut self, waiting: Vec<WaitingLine<'_>>, outcomes: &mut [Outcome]) -> rusqlite::Result<()> {
+        let ids: Vec<&RecordId> = waiting.iter().map(|line| &line.draft.key.id).collect();
+        let (Some(first), Some(last)) =
+            (ids.iter().min_by_key(|id| id.as_str()), ids.iter().max_by_key(|id| id.as_str()))
+        else {
+            return Ok(());
+        };
+        let bounds = params![Corpus::Logs.code(), first.as_str(), last.as_str()];
+        let mut known = lines::known(self.transaction, &ids)?;
+        for sql in [
+            "SELECT id FROM records WHERE corpus = ? AND id BETWEEN ? AND ?",
+            "SELECT id FROM tombstones WHERE corpus = ? AND id BETWEEN ? AND ?",
+        ] {
+            let mut statement = self.transaction.prepare_cached(sql)?;
+            let ids = statement.query_map(bounds, |row| row::record_id(row, 0))?;
+            known.extend(ids.collect::<Result<Vec<_>, _>>()?);
+        }
+        let mut new = Vec::with_capacity(waiting.len());
+        for WaitingLine { place, draft, kind, line } in waiting {
+            if known.contains(&draft.key.id) {
+                outcomes[place] = self.put(draft, &[])?;
+            } else {
+                outcomes[place] = Outcome::Created;
+                new.push((kind, line));
+            }
+        }
+        self.seq = lines::put(self.transaction, new, self.seq, self.now_us)?;
+        Ok(())
+    }
+
     fn change(&mut self, change: &Change) -> rusqlite::Result<Outcome> {
         match change {
             Change::Put { record, chunks } => self.put(record, chunks),
@@ -125,6 +187,30 @@ impl Writer<'_> {
     }
 
     fn put(&mut self, draft: &RecordDraft, chunks: &[ChunkDraft]) -> rusqlite::Result<Outcome> {
+        let line = match lines::is_line(&draft.key) {
+            true => lines::find(self.transaction, &[&draft.key.id])?.remove(&draft.key.id),
+            false => None,
+        };
+        match line {
+            None => self.put_row(draft, chunks),
+            Some(line) if lines::is_same(&line, draft, chunks) => Ok(Outcome::Unchanged),
+            // Changed, it is a line no longer that looks like others.
+            Some(line) => {
+                lines::remove(self.transaction, &draft.key.id)?;
+                self.put_row(draft, chunks)?;
+                self.transaction
+                    .prepare_cached("UPDATE records SET created_us = ? WHERE corpus = ? AND id = ?")?
+                    .execute(params![
+                        row::micros(line.created),
+                        draft.key.corpus.code(),
+                        draft.key.id.as_str()
+                    ])?;
+                Ok(Outcome::Updated)
+            }
+        }
+    }
+
+    fn put_row(&mut self, draft: &RecordDraft, chunks: &[ChunkDraft]) -> rusqlite::Result<Outcome> {
         let body = draft.body.to_string();
         let labels = row::labels(&draft.facets.labels);
         let hash = row::content_hash(draft, &body, &labels, chunks);
@@ -194,7 +280,7 @@ impl Writer<'_> {
             .transaction
             .prepare_cached("DELETE FROM records WHERE corpus = ? AND id = ?")?
             .execute(params![key.corpus.code(), key.id.as_str()])?;
-        if removed == 0 {
+        if removed == 0 && !(lines::is_line(key) && lines::remove(self.transaction, &key.id)?.is_some()) {
             return Ok(Outcome::Missing);
         }
         self.seq += 1;
