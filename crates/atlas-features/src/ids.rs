@@ -22,6 +22,18 @@ pub(crate) fn derived(prefix: &str, parts: &[&[u8]]) -> RecordId {
     RecordId::new(format!("{prefix}{}", hex(&hasher.finalize()[..12]))).expect("short, and printable")
 }
 
+/// An id of something that happened: its microsecond, then a hash of what it is. What happened
+/// together stands together in the store, and the hash has to tell apart one microsecond only.
+pub(crate) fn of_moment(prefix: &str, at: Timestamp, parts: &[&[u8]]) -> RecordId {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let id = format!("{prefix}{:016}-{}", at.as_microsecond(), hex(&hasher.finalize()[..8]));
+    RecordId::new(id).expect("short, and printable")
+}
+
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -27,7 +27,9 @@ use atlas_retrieval::Retrieval;
 pub use alerts::{Alerts, AlertsReport, Grouping, IncomingAlert};
 pub use error::FeatureError;
 pub use incidents::{IncidentDraft, Incidents};
-pub use logs::{LogLine, LogReport, Logs, Surge, SurgeKind, SurgeReport, Window};
+pub use logs::{
+    GroupingReport, LogLine, LogReport, Logs, Surge, SurgeKind, SurgeReport, Window, evaluate_templates,
+};
 pub use rca::{
     Citation, Confidence, Evidence, EvidenceKind, Hypothesis, NextStep, Omitted, Rca, RcaAnswer, RcaProgress,
     RcaRequest, Verdict,

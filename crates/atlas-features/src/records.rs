@@ -118,16 +118,17 @@ pub(crate) async fn delete(
     }
 }
 
-/// One lock per tenant, for what is read, changed and written back. Async, because the writing
-/// waits for the disk; tenants do not wait for each other.
+/// One lock per tenant, for what is read, changed and written back, with what is kept in memory
+/// between two turns. Async, because the writing waits for the disk; tenants do not wait for each
+/// other.
 #[derive(Default)]
-pub(crate) struct TenantLocks {
-    locks: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>,
+pub(crate) struct TenantLocks<T = ()> {
+    locks: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<T>>>>,
 }
 
-impl TenantLocks {
+impl<T: Default> TenantLocks<T> {
     /// Waits for the tenant's turn.
-    pub(crate) async fn lock(&self, scope: &TenantScope) -> tokio::sync::OwnedMutexGuard<()> {
+    pub(crate) async fn lock(&self, scope: &TenantScope) -> tokio::sync::OwnedMutexGuard<T> {
         let lock = {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
             locks.entry(scope.tenant().clone()).or_default().clone()

@@ -1,6 +1,6 @@
 //! Asking the vector leg for records.
 
-use atlas_domain::{Corpus, Filter, RecordId, TenantScope};
+use atlas_domain::{Corpus, Filter, LogTemplate, Noun, RecordId, RecordKey, TenantScope};
 use atlas_index::VectorHit;
 use atlas_store::{ListQuery, Store, StoreError};
 
@@ -64,11 +64,15 @@ fn lines(
     let mut lines = Vec::new();
     let mut n_expanded = 0;
     for VectorHit { id: template, score, .. } in templates {
-        if !filter.link.is_empty() && !filter.link.iter().any(|link| link == template.as_str()) {
+        let mut names = names(store, scope, &template)?;
+        if !filter.link.is_empty() {
+            names.retain(|name| filter.link.contains(name));
+        }
+        if names.is_empty() {
             continue;
         }
         let query = ListQuery {
-            filter: Filter { link: vec![template.as_str().to_owned()], ..filter.clone() },
+            filter: Filter { link: names, ..filter.clone() },
             limit: LINES_PER_TEMPLATE,
             cursor: None,
         };
@@ -82,4 +86,12 @@ fn lines(
         }
     }
     Ok(lines)
+}
+
+/// What lines name a template by: its id, and those of templates that it absorbed.
+fn names(store: &dyn Store, scope: &TenantScope, template: &RecordId) -> Result<Vec<String>, StoreError> {
+    let record = store.get(scope, &RecordKey::new(Corpus::LogTemplates, template.clone()))?;
+    // Absorbed itself since the search began, it is found through the other.
+    let template = record.and_then(|record| LogTemplate::from_record(&record).ok());
+    Ok(template.map(|template| template.ids()).unwrap_or_default())
 }

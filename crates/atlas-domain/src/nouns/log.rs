@@ -36,10 +36,13 @@ pub struct LogRecord {
 /// The masked shape that many log lines share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogTemplate {
-    /// Derived from the shape.
+    /// Derived from its first shape; stays when the shape widens.
     pub id: RecordId,
-    /// The shape, variable parts as `<num>`, `<ip>` and so on.
+    /// The shape, variable parts as `<num>`, `<ip>` and so on, `<*>` where kinds differ.
     pub shape: String,
+    /// Templates that turned out to be this one. Lines stored before that name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absorbed: Vec<RecordId>,
     /// One line as it was.
     pub exemplar: String,
     /// Lines seen.
@@ -54,6 +57,13 @@ pub struct LogTemplate {
     /// The highest level seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
+}
+
+impl LogTemplate {
+    /// What lines of this template may name it by.
+    pub fn ids(&self) -> Vec<String> {
+        [&self.id].into_iter().chain(&self.absorbed).map(|id| id.as_str().to_owned()).collect()
+    }
 }
 
 impl Noun for LogRecord {
@@ -100,7 +110,12 @@ impl Noun for LogTemplate {
 
     /// The shape with its placeholders as words: `block <num>` reads `block num`.
     fn meaning(&self) -> String {
-        self.shape.replace(['<', '>'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
+        self.shape
+            .replace("<*>", " ")
+            .replace(['<', '>'], " ")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn text(&self) -> String {

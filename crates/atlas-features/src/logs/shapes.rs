@@ -6,20 +6,32 @@ const UNITS: [&str; 34] = [
     "GiB", "TiB", "KB", "MB", "GB", "TB", "kB", "B", "bytes", "Ki", "Mi", "Gi", "K", "M", "G", "k", "x", "%",
 ];
 
+/// Everything that stands for something.
+pub(super) const PLACEHOLDERS: [&str; 10] =
+    ["<time>", "<uuid>", "<ip>", "<mac>", "<host>", "<url>", "<path>", "<hex>", "<num>", "<id>"];
+
+pub(super) const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+pub(super) const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
 /// The placeholder of a run that is one thing as a whole.
 pub(super) fn whole(run: &str) -> Option<&'static str> {
-    if is_number(run) {
+    if is_ip(run) {
+        Some("<ip>")
+    } else if is_number(run) {
         Some("<num>")
     } else if is_time(run) {
         Some("<time>")
     } else if is_uuid(run) {
         Some("<uuid>")
-    } else if is_ip(run) {
-        Some("<ip>")
+    } else if is_mac(run) {
+        Some("<mac>")
     } else if is_url(run) {
         Some("<url>")
     } else if is_hex(run) {
         Some("<hex>")
+    } else if is_host(run) {
+        Some("<host>")
     } else if is_email(run) {
         Some("<id>")
     } else {
@@ -85,8 +97,13 @@ fn is_uuid(run: &str) -> bool {
         })
 }
 
-/// IPv4 or IPv6, with or without a port or a prefix length.
+/// IPv4 or IPv6, with or without a port or a prefix length; several with commas between them, as
+/// proxies write them.
 pub(super) fn is_ip(run: &str) -> bool {
+    run.split(',').all(is_one_ip)
+}
+
+fn is_one_ip(run: &str) -> bool {
     let address = run.split_once('/').map_or(run, |(address, bits)| {
         if bits.len() <= 3 && bits.bytes().all(|byte| byte.is_ascii_digit()) { address } else { run }
     });
@@ -98,6 +115,44 @@ pub(super) fn is_ip(run: &str) -> bool {
         return host.parse::<std::net::Ipv4Addr>().is_ok();
     }
     address.matches(':').count() >= 2 && address.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+/// Six pairs of hexadecimal digits; some systems leave out a leading zero.
+fn is_mac(run: &str) -> bool {
+    let pairs = |mark: char| {
+        let mut n_pairs = 0;
+        run.split(mark).all(|pair| {
+            n_pairs += 1;
+            matches!(pair.len(), 1 | 2) && pair.bytes().all(|byte| byte.is_ascii_hexdigit())
+        }) && n_pairs == 6
+    };
+    (11..=17).contains(&run.len()) && (pairs(':') || pairs('-'))
+}
+
+/// A machine's full name: three and more labels, the first with a digit, the last of letters; or
+/// two and more before a port. `org.apache.hadoop` and `log4j.properties` are none.
+fn is_host(run: &str) -> bool {
+    let (name, port) = match run.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (name, true)
+        }
+        Some(_) => return false,
+        None => (run, false),
+    };
+    let mut n_labels = 0;
+    let good = name.split('.').all(|label| {
+        n_labels += 1;
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    });
+    let (first, last) = (name.split('.').next().unwrap_or(name), name.rsplit('.').next().unwrap_or(name));
+    good && last.len() >= 2
+        && last.bytes().all(|byte| byte.is_ascii_lowercase())
+        && (n_labels >= 3 && (port || first.bytes().any(|byte| byte.is_ascii_digit())))
+}
+
+pub(super) fn is_year(run: &str) -> bool {
+    run.len() == 4 && run.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_url(run: &str) -> bool {
@@ -166,7 +221,15 @@ pub(super) fn piece(piece: &str, before: Option<u8>) -> Piece {
     }
 }
 
-/// Whether a key says that its value is an identity.
+/// `for user anna`, `session of user anna`: behind these, `user` has a name behind it. Elsewhere it
+/// is a word among words (`user login failed`).
+pub(super) fn leads_to_a_user(word: &str) -> bool {
+    ["for", "by", "from", "of", "as", "invalid", "unknown"]
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// Whether a key says that its value is an identity or an address.
 pub(super) fn names_an_id(key: &str) -> bool {
     let last = key.rsplit(['.', '_', '-', ':', '/']).next().unwrap_or(key);
     let lower = |word: &str| last.eq_ignore_ascii_case(word);
@@ -179,5 +242,9 @@ pub(super) fn names_an_id(key: &str) -> bool {
         || lower("requestid")
         || lower("sha")
         || lower("digest")
+        || lower("host")
+        || lower("rhost")
+        || lower("hostname")
+        || lower("addr")
         || (last.len() > 2 && (last.ends_with("Id") || last.ends_with("ID")))
 }

@@ -1,4 +1,4 @@
-//! Which templates are new or surging in a window.
+//! Which templates are new, surging or gone in a window.
 //!
 //! Counts come from the store, per template and window; the template's own total cannot say what
 //! happened when.
@@ -42,6 +42,8 @@ pub enum SurgeKind {
     New,
     /// Much more often than in the window before.
     Surging,
+    /// Not in the window, and several times in the one before.
+    Vanished,
 }
 
 /// A template that stands out.
@@ -60,7 +62,7 @@ pub struct Surge {
 /// What stands out in a window.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct SurgeReport {
-    /// Worst first: by level, then new before surging, then by count.
+    /// Worst first: by level, then new before surging before vanished, then by count.
     pub surges: Vec<Surge>,
     /// Surges beyond the limit.
     pub left_out: usize,
@@ -85,15 +87,15 @@ pub(crate) async fn find(
 }
 
 fn find_in(store: &dyn Store, scope: &TenantScope, window: &Window) -> Result<SurgeReport, StoreError> {
+    let length = window.until.duration_since(window.since);
+    let earlier = window.since.checked_sub(length).unwrap_or(Timestamp::MIN);
     // A template may have gone on after the window, so only its begin is a condition on the list.
-    let seen = Filter { since: Some(window.since), ..Filter::default() };
+    let seen = Filter { since: Some(earlier), ..Filter::default() };
     let page = store.list(
         scope,
         Corpus::LogTemplates,
         &ListQuery { filter: seen, limit: TEMPLATES_LIMIT, cursor: None },
     )?;
-    let length = window.until.duration_since(window.since);
-    let earlier = window.since.checked_sub(length).unwrap_or(Timestamp::MIN);
 
     let mut report = SurgeReport::default();
     for record in &page.records {
@@ -106,16 +108,18 @@ fn find_in(store: &dyn Store, scope: &TenantScope, window: &Window) -> Result<Su
             since: Some(since),
             until: Some(until),
             service: window.services.clone(),
-            link: vec![template.id.as_str().to_owned()],
+            link: template.ids(),
             ..Filter::default()
         };
         let count = store.count(scope, Corpus::Logs, &lines(window.since, window.until))?;
-        if count == 0 {
-            continue;
-        }
-        report.templates += 1;
+        report.templates += usize::from(count > 0);
         let before = store.count(scope, Corpus::Logs, &lines(earlier, window.since))?;
-        let kind = if template.first_at >= window.since {
+        let kind = if count == 0 {
+            if before < SURGE_LINES {
+                continue;
+            }
+            SurgeKind::Vanished
+        } else if template.first_at >= window.since {
             SurgeKind::New
         } else if count >= SURGE_LINES && count >= SURGE_RATIO * before {
             SurgeKind::Surging
@@ -126,7 +130,12 @@ fn find_in(store: &dyn Store, scope: &TenantScope, window: &Window) -> Result<Su
     }
     report.surges.sort_by(|a, b| {
         let order = |surge: &Surge| {
-            (level_rank(surge.template.level.as_deref()), surge.kind == SurgeKind::New, surge.count)
+            let kind = match surge.kind {
+                SurgeKind::New => 2,
+                SurgeKind::Surging => 1,
+                SurgeKind::Vanished => 0,
+            };
+            (level_rank(surge.template.level.as_deref()), kind, surge.count.max(surge.before))
         };
         order(b).cmp(&order(a)).then_with(|| a.template.id.cmp(&b.template.id))
     });

@@ -50,6 +50,7 @@ pub(super) fn surge(surge: &Surge) -> Candidate {
         SurgeKind::Surging => {
             format!("surging, {} lines, {} in the window before", surge.count, surge.before)
         }
+        SurgeKind::Vanished => format!("vanished, no line, {} in the window before", surge.before),
     };
     line(&mut text, "log template", Some(seen));
     line(&mut text, "level", template.level.as_ref());
