@@ -8,8 +8,9 @@ use axum::http::request::Parts;
 use crate::extract::Params;
 use crate::problem::Problem;
 
-const KNOWN: &str = "since, until, service, severity, source, status, label.NAME, limit and cursor";
-const TIME: &str = "an RFC 3339 time such as 2026-11-23T14:00:00Z";
+pub(super) const KNOWN: &str =
+    "since, until, service, severity, source, status, label.NAME, limit and cursor";
+pub(super) const TIME: &str = "an RFC 3339 time such as 2026-11-23T14:00:00Z";
 
 /// A page of a list, as the query string asks for it.
 pub(crate) struct List(pub(crate) ListQuery);

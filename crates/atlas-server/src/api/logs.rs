@@ -1,16 +1,18 @@
 //! Log lines, in the formats that senders speak.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use atlas_domain::LogRecord;
-use atlas_features::{Features, Listed, Stored};
+use atlas_domain::{Filter, LogRecord, LogTemplate, Timestamp};
+use atlas_features::{Features, Listed, Stored, SurgeReport, Window};
+use atlas_store::ListQuery;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::import::checked;
-use super::list::List;
+use super::list::{KNOWN, List, TIME, filter, limit};
 use super::target::Target;
 use crate::auth::Tenant;
 use crate::extract::{Id, Json, Params, Whole, media_type, off_worker, require_json, utf8};
@@ -20,6 +22,9 @@ use crate::wire::{loki, ndjson, otlp};
 const JSON_HINT: &str = "this server reads the JSON form only";
 const OTLP_HINT: &str = "set OTEL_EXPORTER_OTLP_PROTOCOL=http/json, or `encoding: json` in the collector's otlphttp \
                          exporter";
+
+/// What a question about surges without a begin looks at.
+const SURGE_WINDOW: Duration = Duration::from_secs(3600);
 
 /// Takes lines in: newline-delimited JSON, a JSON array, or plain text.
 pub(crate) async fn ingest(
@@ -91,13 +96,56 @@ pub(crate) async fn otlp(
     }))
 }
 
-/// A page of lines.
+/// A page of lines; `template` names what they have in common.
 pub(crate) async fn list(
     State(features): State<Arc<Features>>,
     Tenant(scope): Tenant,
-    List(query): List,
+    mut params: Params,
 ) -> Result<Json<Listed<LogRecord>>, Problem> {
+    let query = ListQuery {
+        filter: Filter { link: params.all("template"), ..filter(&mut params)? },
+        limit: limit(&mut params, 50, 500)?,
+        cursor: params.one("cursor")?,
+    };
+    params.nothing_else(&format!("{KNOWN} and template"))?;
     Ok(Json(features.logs().list(&scope, query).await?))
+}
+
+/// A page of templates, last seen first.
+pub(crate) async fn templates(
+    State(features): State<Arc<Features>>,
+    Tenant(scope): Tenant,
+    List(query): List,
+) -> Result<Json<Listed<LogTemplate>>, Problem> {
+    Ok(Json(features.logs().templates(&scope, query).await?))
+}
+
+/// One template.
+pub(crate) async fn template(
+    State(features): State<Arc<Features>>,
+    Tenant(scope): Tenant,
+    Id(id): Id,
+) -> Result<Json<Stored<LogTemplate>>, Problem> {
+    Ok(Json(features.logs().template(&scope, &id).await?))
+}
+
+/// What stands out between two times, against the window of the same length before: templates
+/// that are new, that surge and that vanished.
+pub(crate) async fn surges(
+    State(features): State<Arc<Features>>,
+    Tenant(scope): Tenant,
+    mut params: Params,
+) -> Result<Json<SurgeReport>, Problem> {
+    let until = params.parsed("until", TIME)?.unwrap_or_else(Timestamp::now);
+    let since = params.parsed("since", TIME)?;
+    let window = Window {
+        since: since.unwrap_or_else(|| until.checked_sub(SURGE_WINDOW).unwrap_or(Timestamp::MIN)),
+        until,
+        services: params.all("service"),
+        limit: limit(&mut params, 50, 500)?,
+    };
+    params.nothing_else("since, until, service and limit")?;
+    Ok(Json(features.logs().surges(&scope, window).await?))
 }
 
 /// One line.

@@ -220,6 +220,14 @@ pub(crate) enum Eval {
     Retrieval(EvalRetrievalArguments),
     /// Correlation with human similarity judgements (JSON lines: s1, s2, score)
     Sts(EvalStsArguments),
+    /// How log lines are grouped into templates, on a labelled log (CSV: Content, EventId)
+    #[command(
+        after_help = "Prints the grouping accuracy of the logparser benchmark: a line counts when its whole group is\n\
+                            exactly the lines of its true template.\n\n\
+                            Example:\n  \
+                            atlasai-tp eval templates ./HDFS_2k.log_structured.csv --json"
+    )]
+    Templates(EvalTemplatesArguments),
 }
 
 /// Which legs an evaluation asks.
@@ -263,6 +271,15 @@ pub(crate) struct EvalRetrievalArguments {
 #[derive(Debug, Args)]
 pub(crate) struct EvalStsArguments {
     /// JSON lines with s1, s2 and score
+    pub(crate) file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalTemplatesArguments {
+    /// CSV with a header line and the columns Content and EventId
     pub(crate) file: PathBuf,
     /// Print one JSON object
     #[arg(long)]

@@ -8,7 +8,9 @@ use atlas_retrieval::eval::{self, Chunking, EvalSet};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-use super::arguments::{Eval, EvalChunking, EvalLegs, EvalRetrievalArguments, EvalStsArguments};
+use super::arguments::{
+    Eval, EvalChunking, EvalLegs, EvalRetrievalArguments, EvalStsArguments, EvalTemplatesArguments,
+};
 use super::{Output, progress};
 use crate::wiring;
 
@@ -17,6 +19,7 @@ pub(crate) async fn run(arguments: Eval, settings: Settings, output: &mut Output
     match arguments {
         Eval::Retrieval(arguments) => retrieval(arguments, settings, output).await,
         Eval::Sts(arguments) => sts(arguments, settings, output).await,
+        Eval::Templates(arguments) => templates(&arguments, output),
     }
 }
 
@@ -53,6 +56,14 @@ async fn retrieval(
 async fn sts(arguments: EvalStsArguments, settings: Settings, output: &mut Output) -> anyhow::Result<()> {
     let embedding = wiring::load_embedding(&settings).await?;
     let report = eval::sts(&arguments.file, &embedding, &Guard::new()).await?;
+    print(&report, arguments.json, output)
+}
+
+fn templates(arguments: &EvalTemplatesArguments, output: &mut Output) -> anyhow::Result<()> {
+    let shown = arguments.file.display();
+    let csv = std::fs::read(&arguments.file).with_context(|| format!("{shown} cannot be read"))?;
+    let report = atlas_features::evaluate_templates(&String::from_utf8_lossy(&csv))
+        .with_context(|| format!("{shown} is no labelled log"))?;
     print(&report, arguments.json, output)
 }
 

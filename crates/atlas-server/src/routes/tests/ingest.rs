@@ -97,6 +97,61 @@ async fn logs_arrive_by_every_way_and_are_found() {
 }
 
 #[tokio::test]
+async fn lines_are_listed_by_template_and_what_changed_is_named() {
+    let server = Server::start().await;
+    let mut lines = Vec::new();
+    for minute in 0..60 {
+        let mut say = |message: String| {
+            lines.push(json!({"at": format!("2026-05-01T10:{minute:02}:00Z"), "message": message}))
+        };
+        say(format!("request {minute} took {minute} ms"));
+        if minute < 20 {
+            say(format!("cache refreshed in {minute} ms"));
+        }
+        if minute >= 40 {
+            say(format!("cannot reach 10.0.0.{minute}"));
+        }
+    }
+    let answer = server.call("POST", "/api/logs", &Value::Array(lines).to_string()).await;
+    assert_eq!(answer.json()["templates_new"], 3, "{}", answer.text);
+
+    let templates = server.call("GET", "/api/logs/templates", "").await.json();
+    let of = |shape: &str| {
+        let items = templates["items"].as_array().expect("a list");
+        let found = items.iter().find(|item| item["shape"] == shape).unwrap_or_else(|| panic!("{templates}"));
+        found["id"].as_str().expect("an id").to_owned()
+    };
+    let id = of("cannot reach <ip>");
+    assert_eq!(server.call("GET", &format!("/api/logs/templates/{id}"), "").await.json()["count"], 20);
+    let path = format!("/api/logs?template={id}&until=2026-05-01T10:45:00Z&limit=3");
+    let page = server.call("GET", &path, "").await.json();
+    let messages: Vec<&str> = page["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|item| item["message"].as_str())
+        .collect();
+    assert_eq!(messages, ["cannot reach 10.0.0.44", "cannot reach 10.0.0.43", "cannot reach 10.0.0.42"]);
+
+    let path = "/api/logs/surges?since=2026-05-01T10:30:00Z&until=2026-05-01T11:00:00Z";
+    let report = server.call("GET", path, "").await.json();
+    let surges = report["surges"].as_array().expect("a list");
+    let kinds: Vec<_> = surges.iter().map(|surge| (&surge["template"]["shape"], &surge["kind"])).collect();
+    assert_eq!(
+        kinds,
+        [
+            (&json!("cannot reach <ip>"), &json!("new")),
+            (&json!("cache refreshed in <num> ms"), &json!("vanished"))
+        ]
+    );
+    server
+        .call("GET", "/api/logs/surges?since=2026-05-01T10:30:00Z&until=2026-05-01T10:30:00Z", "")
+        .await
+        .problem(422, "invalid_field");
+    server.call("GET", "/api/logs/surges?window=1h", "").await.problem(400, "unknown_parameter");
+}
+
+#[tokio::test]
 async fn one_bad_line_keeps_the_whole_batch_out() {
     let server = Server::start().await;
     let kind = [("content-type", "application/x-ndjson")];
