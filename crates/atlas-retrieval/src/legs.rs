@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Vectors, chain};
 use crate::names;
 
-/// Changes that are applied at once. A large import does not hold up the changes after it, nor
-/// fill the memory.
-const CHANGES: usize = 2_000;
+/// Changes that are applied at once: a commit of the lexical leg costs tens of milliseconds and a
+/// segment that is merged later, so a stream of log lines needs large ones. A large import does
+/// not fill the memory.
+const CHANGES: usize = 10_000;
 /// Vectors read at once when the leg is loaded.
 const ROWS: usize = 4_000;
 

@@ -23,12 +23,14 @@ mod tree;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use atlas_domain::{Corpus, LogRecord, LogTemplate, RecordId, RecordKey, TenantScope, Timestamp};
-use atlas_retrieval::Retrieval;
+use atlas_retrieval::{Retrieval, RetrievalError};
 use atlas_store::ListQuery;
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 pub use grouping::{GroupingReport, evaluate_templates};
 pub use surges::{Surge, SurgeKind, SurgeReport, Window};
@@ -93,21 +95,33 @@ impl Logs {
     /// batch are all kept.
     pub async fn ingest(&self, scope: &TenantScope, lines: Vec<LogLine>) -> Result<LogReport, FeatureError> {
         let now = Timestamp::now();
-        let mut read = off_worker(move || read::lines(lines, now)).await?;
-        let mut report = LogReport::default();
+        let mut lines = off_worker(move || read::lines(lines, now)).await?;
         let mut turn = self.trees.lock(scope).await;
-        while !read.is_empty() {
-            let rest = read.split_off(read.len().min(SLICE_LINES));
-            let slice = std::mem::replace(&mut read, rest);
-            // Out of its place while it changes: a slice that fails, or whose caller gives up,
-            // leaves no tree behind that knows more than the store.
-            let tree = match turn.take() {
-                Some(tree) => tree,
-                None => slice::load(&self.retrieval, scope).await?,
-            };
-            *turn = Some(slice::write(&self.retrieval, scope, tree, slice, &mut report).await?);
+        let (retrieval, scope) = (self.retrieval.clone(), scope.clone());
+        // A task, which ends its turn though the caller gives up: a commit that nobody waits for
+        // must not meet the next turn's reading of the same templates.
+        let turn = async move {
+            let mut report = LogReport::default();
+            while !lines.is_empty() {
+                let rest = lines.split_off(lines.len().min(SLICE_LINES));
+                let slice = std::mem::replace(&mut lines, rest);
+                // Out of its place while it changes: a slice that fails leaves no tree behind
+                // that knows more than the store.
+                let tree = match turn.take() {
+                    Some(tree) => tree,
+                    None => slice::load(&retrieval, &scope).await?,
+                };
+                *turn = Some(slice::write(&retrieval, &scope, tree, slice, &mut report).await?);
+            }
+            Ok(report)
+        };
+        match tokio::spawn(turn.in_current_span()).await {
+            Ok(report) => report,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(FeatureError::Retrieval(RetrievalError::Stopped)),
+            },
         }
-        Ok(report)
     }
 
     /// One line.
@@ -165,7 +179,7 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         // Nobody aborts it, so it panicked, and the panic belongs to the caller.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => resume_unwind(error.into_panic()),
     }
 }
 

@@ -62,13 +62,12 @@ pub(super) async fn write(
     }
     report.accepted += fresh.len();
 
-    let (tree, placed) = off_worker(move || {
-        let mut tree = tree;
+    let mut tree = tree;
+    let (tree, fresh, placed) = off_worker(move || {
         let placed = Placed::find(&mut tree, &fresh);
-        (tree, (fresh, placed))
+        (tree, fresh, placed)
     })
     .await;
-    let (fresh, placed) = placed;
     let ids = placed.touched.iter().map(|number| tree.id(*number).clone()).collect();
     let stored: Vec<LogTemplate> = records::get_many(retrieval, scope, ids).await?;
     let stored = stored.into_iter().map(|template| (template.id.clone(), template)).collect();

@@ -29,8 +29,9 @@ use tantivy::{Index, IndexReader, IndexWriter, TantivyDocument, Term};
 use crate::IndexError;
 use schema::Fields;
 
-/// tantivy's least; a batch that needs more is cut into segments and merged.
-const WRITER_BYTES: usize = 16_000_000;
+/// Room for ten thousand log lines in one segment; a batch that needs more is cut into several,
+/// which are merged. Taken as it is filled, and only while a batch is applied.
+const WRITER_BYTES: usize = 64_000_000;
 
 /// Segments above this many documents are merged with nothing: a merge runs inside `apply`, and
 /// must not hold up the next batch for long.

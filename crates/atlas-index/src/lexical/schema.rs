@@ -50,12 +50,13 @@ impl Fields {
                 document.add_text(self.words, words);
             }
         }
-        // Id and title name a record whatever else its writer lists.
+        // Id and title name a record whatever else its writer lists. An id that is found as it
+        // stands is not written twice: a million log lines have a million of them.
         let mut names: Vec<String> =
             exact.iter().map(String::as_str).chain([id.as_str(), title]).map(normal).collect();
         names.sort_unstable();
         names.dedup();
-        for name in names.iter().filter(|name| !name.is_empty()) {
+        for name in names.iter().filter(|name| !name.is_empty() && name.as_str() != id.as_str()) {
             document.add_text(self.exact, name);
         }
         for facet in facet_terms(facets) {

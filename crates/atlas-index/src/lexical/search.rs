@@ -80,7 +80,9 @@ pub(super) fn by_name(
     if names.is_empty() || depth == 0 {
         return Ok(Vec::new());
     }
-    let terms = names.iter().take(MOST_TERMS).map(|name| Term::from_field_text(index.fields.exact, name));
+    let fields = [index.fields.exact, index.fields.id];
+    let terms = names.iter().take(MOST_TERMS);
+    let terms = terms.flat_map(|name| fields.map(|field| Term::from_field_text(field, name)));
     let query = filtered(index, Box::new(TermSetQuery::new(terms)), filter);
     let searcher = index.reader.searcher();
     // Twice the depth for the same reason as above: equal times are ordered by id.
