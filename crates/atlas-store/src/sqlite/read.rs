@@ -1,7 +1,5 @@
 //! The questions, each inside a read transaction.
 
-use std::collections::HashMap;
-
 use atlas_domain::{Corpus, Filter, Record, RecordId, RecordKey, Seq, SpaceId};
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 
@@ -32,16 +30,19 @@ pub(super) fn get_many(
 ) -> rusqlite::Result<Vec<Record>> {
     let sql = format!("SELECT {} FROM records r WHERE r.corpus = ? AND r.id = ?", row::RECORD);
     let mut statement = tx.prepare_cached(&sql)?;
-    let in_blocks = match corpus {
-        Corpus::Logs => lines::find(tx, &ids.iter().collect::<Vec<_>>())?,
-        _ => HashMap::new(),
-    };
     let mut records = Vec::with_capacity(ids.len());
+    let mut row =
+        |id: &RecordId| statement.query_row(params![corpus.code(), id.as_str()], row::record).optional();
+    if corpus != Corpus::Logs {
+        for id in ids {
+            records.extend(row(id)?);
+        }
+        return Ok(records);
+    }
+    let all: Vec<&RecordId> = ids.iter().collect();
+    let (in_blocks, rows) = (lines::find(tx, &all)?, lines::rows_between(tx, "records", &all)?);
     for id in ids {
-        let record = match in_blocks.get(id) {
-            Some(line) => Some(line.clone()),
-            None => statement.query_row(params![corpus.code(), id.as_str()], row::record).optional()?,
-        };
+        let record = if rows.contains(id) { row(id)? } else { in_blocks.get(id).cloned() };
         records.extend(record);
     }
     Ok(records)

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use atlas_domain::{Corpus, RecordDraft, RecordId, RecordKey, Seq, SpaceId, TextHash, Timestamp};
+use atlas_domain::{RecordDraft, RecordId, RecordKey, Seq, SpaceId, TextHash, Timestamp};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Value;
 
@@ -150,21 +150,13 @@ impl Writer<'_> {
 
     /// Writes lines of different ids. Those that are there already go the way of every record.
     fn put_lines(&mut self, waiting: Vec<WaitingLine<'_>>, outcomes: &mut [Outcome]) -> rusqlite::Result<()> {
-        let ids: Vec<&RecordId> = waiting.iter().map(|line| &line.draft.key.id).collect();
-        let (Some(first), Some(last)) =
-            (ids.iter().min_by_key(|id| id.as_str()), ids.iter().max_by_key(|id| id.as_str()))
-        else {
+        if waiting.is_empty() {
             return Ok(());
-        };
-        let bounds = params![Corpus::Logs.code(), first.as_str(), last.as_str()];
+        }
+        let ids: Vec<&RecordId> = waiting.iter().map(|line| &line.draft.key.id).collect();
         let mut known = lines::known(self.transaction, &ids)?;
-        for sql in [
-            "SELECT id FROM records WHERE corpus = ? AND id BETWEEN ? AND ?",
-            "SELECT id FROM tombstones WHERE corpus = ? AND id BETWEEN ? AND ?",
-        ] {
-            let mut statement = self.transaction.prepare_cached(sql)?;
-            let ids = statement.query_map(bounds, |row| row::record_id(row, 0))?;
-            known.extend(ids.collect::<Result<Vec<_>, _>>()?);
+        for table in ["records", "tombstones"] {
+            known.extend(lines::rows_between(self.transaction, table, &ids)?);
         }
         let mut new = Vec::with_capacity(waiting.len());
         for WaitingLine { place, draft, kind, line } in waiting {

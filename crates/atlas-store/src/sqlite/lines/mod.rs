@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::row;
 use crate::ChunkDraft;
 
-pub(super) use read::{changes_after, count, find, known, list};
+pub(super) use read::{changes_after, count, find, known, list, rows_between};
 pub(super) use write::{put, remove};
 
 /// The begin that all ids of a block have in common.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use atlas_domain::{Filter, Record, RecordId, Seq};
+use atlas_domain::{Corpus, Filter, Record, RecordId, Seq};
 use rusqlite::types::{Type, Value};
 use rusqlite::{Row, Transaction, params, params_from_iter};
 
@@ -104,6 +104,20 @@ pub(in crate::sqlite) fn known(
         Ok(())
     })?;
     Ok(known)
+}
+
+/// Which of the lines between the first and the last of `ids` are rows of `table`. Next to none
+/// are, so this is one look into an index where one look for every id would be thousands.
+pub(in crate::sqlite) fn rows_between(
+    tx: &Transaction<'_>,
+    table: &str,
+    ids: &[&RecordId],
+) -> rusqlite::Result<HashSet<RecordId>> {
+    let texts = || ids.iter().map(|id| id.as_str());
+    let (Some(first), Some(last)) = (texts().min(), texts().max()) else { return Ok(HashSet::new()) };
+    tx.prepare_cached(&format!("SELECT id FROM {table} WHERE corpus = ? AND id BETWEEN ? AND ?"))?
+        .query_map(params![Corpus::Logs.code(), first, last], |row| row::record_id(row, 0))?
+        .collect()
 }
 
 /// Calls `each` with every block that holds some of `ids`, and their places in it.
