@@ -198,6 +198,7 @@ async fn log_lines_are_found_through_their_template() {
     let template = |name: &str, shape: &str| LogTemplate {
         id: id(name),
         shape: shape.into(),
+        absorbed: vec![id(&format!("{name}-before"))],
         exemplar: shape.into(),
         count: 1,
         first_at: at(0),
@@ -218,7 +219,8 @@ async fn log_lines_are_found_through_their_template() {
     let templates = [template("t1", "received block <num>"), template("t2", "session <num> was closed")];
     bench.write(templates.iter().map(Document::of).collect()).await;
     let mut lines: Vec<LogRecord> = (0..20).map(|n| line(n, "t1", &format!("rcvd blk {n}"))).collect();
-    lines.push(line(50, "t2", "bye"));
+    // Stored under a template that the other one has absorbed since.
+    lines.push(line(50, "t2-before", "bye"));
     bench.write(lines.iter().map(Document::of).collect()).await;
     bench.settled().await;
 
@@ -237,8 +239,10 @@ async fn log_lines_are_found_through_their_template() {
     let errors = Filter { severity: vec!["error".into()], ..Filter::default() };
     let answer = bench.ask(SearchRequest { filter: errors, limit: 3, ..question.clone() }).await;
     assert!(answer.hits.iter().all(|hit| hit.facets.severity.as_deref() == Some("error")));
-    let linked = Filter { link: vec!["t2".into()], ..Filter::default() };
-    bench.check(&bench.ask(SearchRequest { filter: linked, ..question }).await, &["line50"]);
+    let linked = Filter { link: vec!["t2-before".into()], ..Filter::default() };
+    bench.check(&bench.ask(SearchRequest { filter: linked, ..question.clone() }).await, &["line50"]);
+    let closed = SearchRequest { text: "session closed".into(), limit: 1, ..question };
+    bench.check(&bench.ask(closed).await, &["line50"]);
 }
 
 #[test]
