@@ -59,6 +59,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("candle-transformers", &["atlas-engines"]),
     ("tokenizers", &["atlas-engines"]),
     ("rusqlite", &["atlas-store"]),
+    ("tokio-postgres", &["atlas-store", "atlas-testkit"]),
     ("tantivy", &["atlas-index"]),
     ("hnsw_rs", &["atlas-index"]),
     ("anyhow", &["atlas-server", "xtask"]),

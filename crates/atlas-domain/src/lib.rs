@@ -29,7 +29,7 @@ pub use nouns::{
 };
 pub use provider_error::{ProviderError, ProviderErrorKind};
 pub use record::{Corpus, Facets, InvalidId, Record, RecordDraft, RecordId, RecordKey, Seq};
-pub use space::{EmbeddingSpace, Pooling, SpaceId, TextHash};
+pub use space::{EmbeddingSpace, InvalidSpace, Pooling, SpaceId, TextHash};
 pub use tenant::{InvalidTenant, TenantId, TenantScope};
 
 pub use jiff::Timestamp;

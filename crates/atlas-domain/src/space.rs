@@ -1,6 +1,7 @@
 //! Embedding spaces: which vectors may be compared with which.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -55,8 +56,26 @@ impl EmbeddingSpace {
 }
 
 /// The short name of an [`EmbeddingSpace`]: 16 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SpaceId(String);
+
+/// Why a text names no space.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the name of a space has 16 hexadecimal digits")]
+pub struct InvalidSpace;
+
+impl FromStr for SpaceId {
+    type Err = InvalidSpace;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSpace> {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() == 16 && text.bytes().all(digit) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidSpace)
+        }
+    }
+}
 
 impl SpaceId {
     /// The name as text.
@@ -108,5 +127,7 @@ mod tests {
             assert_ne!(other.id(), space.id(), "{other:?}");
         }
         assert_eq!(space.id(), space.clone().id());
+        assert_eq!(space.id().as_str().parse::<SpaceId>().ok(), Some(space.id()));
+        assert!("".parse::<SpaceId>().is_err() && "0123456789abcdeF".parse::<SpaceId>().is_err());
     }
 }

@@ -86,17 +86,24 @@ impl From<StoreError> for Problem {
             | StoreError::Full { .. }
             | StoreError::Io { .. }
             | StoreError::Damaged { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::Unconfirmed { .. }
+            | StoreError::Refused { .. }
             | StoreError::Newer { .. } => {}
         }
         let status = match error.fault() {
             Fault::Capacity => StatusCode::INSUFFICIENT_STORAGE,
-            Fault::Caller | Fault::Settings | Fault::Upstream | Fault::Ourselves => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            // The database is away, or was set up in another way while it was used.
+            Fault::Upstream | Fault::Settings => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Caller | Fault::Ourselves => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let hint = match &error {
+            StoreError::Unconfirmed { .. } => "send it again: what is there already is not written twice",
+            _ => "nothing was written",
         };
         let detail = chain(&error);
         tracing::error!(error = %detail, "the store failed");
-        let problem = Self::new(status, "store_unavailable", detail).hint("nothing was written");
+        let problem = Self::new(status, "store_unavailable", detail).hint(hint);
         match error.retry() {
             Retry::Never => problem,
             Retry::Now => problem.retry_after(RETRY_DEFAULT),

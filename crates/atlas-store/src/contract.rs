@@ -2,7 +2,7 @@
 
 use atlas_domain::{
     Corpus, Facets, Fault, Filter, Record, RecordDraft, RecordId, RecordKey, Retry, Seq, SpaceId, TenantId,
-    TenantScope, TextHash,
+    TenantScope, TextHash, Timestamp,
 };
 
 /// The number of a chunk inside its tenant. Never reused; a changed record gets new chunks.
@@ -229,8 +229,101 @@ pub trait Store: Send + Sync {
         vectors: Vec<(ChunkId, Vec<f32>)>,
     ) -> Result<Seq, StoreError>;
 
+    /// The spaces in which the tenant has vectors. Used to move a tenant.
+    fn spaces(&self, scope: &TenantScope) -> Result<Vec<SpaceId>, StoreError>;
+
+    /// Gives records the times of creation and change that they had in another store. Records that
+    /// are not there are left out; the change log does not advance. Used to move a tenant.
+    fn restore_times(
+        &self,
+        scope: &TenantScope,
+        times: &[(RecordKey, Timestamp, Timestamp)],
+    ) -> Result<(), StoreError>;
+
     /// Checks that the store can be written: used by readiness.
     fn check(&self) -> Result<(), StoreError>;
+
+    /// The store's own search by vectors, where it has one: a leg in memory is not needed then, and
+    /// every server finds what any of them wrote.
+    fn vector_search(&self) -> Option<&dyn VectorSearch> {
+        None
+    }
+
+    /// Where other processes may write here too: how to notice that one did. `None`: this process
+    /// is alone, and what it did not write has not changed.
+    fn others(&self) -> Option<&dyn Others> {
+        None
+    }
+
+    /// Brings what is open to rest at the end of the process. Best effort: what was acknowledged
+    /// is durable either way, and later calls work.
+    fn close(&self) {}
+}
+
+/// A question by a vector.
+#[derive(Debug, Clone, Copy)]
+pub struct NearQuery<'a> {
+    /// The space of the vector and of everything that is compared with it.
+    pub space: &'a SpaceId,
+    /// The components; of any length above zero, cosine ignores it.
+    pub vector: &'a [f32],
+    /// Conditions.
+    pub filter: &'a Filter,
+    /// Most records.
+    pub limit: usize,
+}
+
+/// A record that was found by its vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Near {
+    /// The record's nearest chunk.
+    pub chunk: ChunkId,
+    /// Which record.
+    pub id: RecordId,
+    /// Cosine.
+    pub score: f32,
+}
+
+/// A store that compares vectors itself. Implementers owe what a vector leg owes: at most one
+/// answer per record, best first, ties by id; conditions inside the search, so that k matching
+/// records give k answers; nothing that was removed, nothing of another space or tenant.
+pub trait VectorSearch: Send + Sync {
+    /// The nearest records of a corpus.
+    fn nearest(
+        &self,
+        scope: &TenantScope,
+        corpus: Corpus,
+        query: NearQuery<'_>,
+    ) -> Result<Vec<Near>, StoreError>;
+}
+
+/// A store that other processes write too.
+pub trait Others: Send + Sync {
+    /// The last change numbers of those of the tenants that exist. One cheap question for all of
+    /// them: it is asked several times a second.
+    fn last_seqs(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, Seq)>, StoreError>;
+
+    /// Waits until nobody else has the turn of this name in the tenant, and takes it: for what is
+    /// read, changed and written back. A turn that was lost all the same (this process stood still
+    /// for a minute, the database was restarted) lets no write of the tenant through until it ends,
+    /// so two who believe they have it cannot both write.
+    fn take_turn(&self, scope: &TenantScope, what: &'static str) -> Result<Turn, StoreError>;
+}
+
+/// The right to read, change and write back. It ends when it is dropped, which does not block.
+pub struct Turn(Box<dyn std::any::Any + Send + Sync>);
+
+impl Turn {
+    /// A turn that ends when `held` is dropped.
+    pub fn until_dropped(held: impl std::any::Any + Send + Sync) -> Self {
+        Self(Box::new(held))
+    }
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Turn").field(&self.0.type_id()).finish()
+    }
 }
 
 /// Why the store could not do it. Nothing was written.
@@ -284,6 +377,34 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database does not answer, or not as one that can be worked with. It may be back in a
+    /// moment.
+    #[error("{place} is not available")]
+    Unavailable {
+        /// Which database.
+        place: String,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database was lost while it confirmed a write, and does not say what became of it.
+    #[error(
+        "the connection to {place} was lost while a write was being confirmed; it is there as a whole or not at all"
+    )]
+    Unconfirmed {
+        /// Which database.
+        place: String,
+    },
+    /// The database cannot be worked with the way it is set up.
+    #[error("{place} cannot be used: {reason}; {fix}")]
+    Refused {
+        /// Which database.
+        place: String,
+        /// What is wrong.
+        reason: String,
+        /// What to do about it.
+        fix: String,
+    },
     /// Stored content is not what was written.
     #[error("the store of tenant {tenant} is damaged: {detail}")]
     Damaged {
@@ -307,7 +428,8 @@ impl StoreError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::UnknownTenant { .. } | Self::Cursor | Self::Limit { .. } => Fault::Caller,
-            Self::InUse { .. } | Self::Newer { .. } => Fault::Settings,
+            Self::InUse { .. } | Self::Newer { .. } | Self::Refused { .. } => Fault::Settings,
+            Self::Unavailable { .. } | Self::Unconfirmed { .. } => Fault::Upstream,
             Self::Full { .. } | Self::Io { .. } => Fault::Capacity,
             // The embedding contract checks what engines return, so a bad vector here is ours.
             Self::Damaged { .. } | Self::Vector { .. } => Fault::Ourselves,
@@ -317,12 +439,16 @@ impl StoreError {
     /// Whether to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Full { .. } | Self::Io { .. } => Retry::Now,
+            // A write that was sent twice changes nothing the second time.
+            Self::Full { .. } | Self::Io { .. } | Self::Unavailable { .. } | Self::Unconfirmed { .. } => {
+                Retry::Now
+            }
             Self::UnknownTenant { .. }
             | Self::Cursor
             | Self::Vector { .. }
             | Self::Limit { .. }
             | Self::InUse { .. }
+            | Self::Refused { .. }
             | Self::Newer { .. }
             | Self::Damaged { .. } => Retry::Never,
         }

@@ -8,11 +8,22 @@
 //!
 //! Not here: chunking, embedding, search.
 
+mod columns;
 mod contract;
+mod copy;
+mod cursor;
+mod postgres;
+mod spread;
 mod sqlite;
+mod work;
 
 pub use contract::{
-    Batch, Change, ChangeEntry, Chunk, ChunkDraft, ChunkId, Committed, Entry, ListQuery, Outcome, Page,
-    Store, StoreError, VectorRow,
+    Batch, Change, ChangeEntry, Chunk, ChunkDraft, ChunkId, Committed, Entry, ListQuery, Near, NearQuery,
+    Others, Outcome, Page, Store, StoreError, Turn, VectorRow, VectorSearch,
 };
-pub use sqlite::SqliteStore;
+pub use copy::{Copied, CopyError, copy_tenant};
+pub use postgres::{
+    Connect, Connecting, PostgresOptions, PostgresStore, Stream, TLS_AGREED, TLS_PROTOCOL, TLS_REQUEST,
+};
+pub use spread::SpreadStore;
+pub use sqlite::{DataDirectory, SqliteStore};

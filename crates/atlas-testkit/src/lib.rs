@@ -5,5 +5,6 @@
 
 pub mod fake_embedder;
 pub mod fake_openai;
+pub mod postgres;
 pub mod scripted_model;
 pub mod store_suite;

@@ -6,6 +6,8 @@
 mod claims;
 mod lines;
 mod model;
+mod moving;
+mod near;
 mod vectors;
 
 use atlas_domain::{
@@ -22,6 +24,9 @@ pub fn run(make: impl Fn() -> Box<dyn Store>) {
     model::lists_and_counts_agree_with_the_definition_of_matching(&make);
     model::any_sequence_of_changes_gives_what_a_map_would_hold(&make);
     lines::any_sequence_of_lines_gives_what_a_map_would_hold(&make);
+    near::its_own_vector_search_is_a_comparison_of_all_that_match(&make);
+    moving::a_tenant_is_the_same_after_a_copy(&make);
+    moving::lines_keep_their_times(&make);
 }
 
 /// A scope of the named tenant, created if it was not there.

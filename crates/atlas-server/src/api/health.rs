@@ -20,7 +20,7 @@ pub(crate) async fn live() -> Json<Value> {
 pub(crate) async fn ready(State(retrieval): State<Arc<Retrieval>>) -> Result<Json<Value>, Problem> {
     retrieval.read(|store| store.check()).await.map_err(|error| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", crate::error::chain(&error))
-            .hint("the data directory cannot be written; see the log")
+            .hint("the store cannot be written; see the log")
     })?;
     Ok(Json(json!({"status": "ready"})))
 }

@@ -23,12 +23,26 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use atlas_domain::{Corpus, Filter, Record, RecordId, RecordKey, Seq, SpaceId, TenantId, TenantScope};
+use atlas_domain::{
+    Corpus, Filter, Record, RecordId, RecordKey, Seq, SpaceId, TenantId, TenantScope, Timestamp,
+};
 
+use crate::work::Work;
 use crate::{Batch, ChangeEntry, Chunk, ChunkId, Committed, ListQuery, Page, Store, StoreError, VectorRow};
 use directory::Directory;
 use tenant::{Tenant, lock};
-use write::Work;
+
+/// A data directory that belongs to this process, for a server whose records are elsewhere and
+/// whose derived files are here.
+#[derive(Debug)]
+pub struct DataDirectory(#[expect(dead_code, reason = "it is held for its lock")] Directory);
+
+impl DataDirectory {
+    /// Takes the directory, creating it where it is missing.
+    pub fn claim(data_dir: &Path) -> Result<Self, StoreError> {
+        Directory::claim(data_dir).map(Self)
+    }
+}
 
 /// The store on a local disk.
 pub struct SqliteStore {
@@ -192,7 +206,23 @@ impl Store for SqliteStore {
         Ok(self.tenant(scope)?.write(work)?.seq)
     }
 
+    fn spaces(&self, scope: &TenantScope) -> Result<Vec<SpaceId>, StoreError> {
+        self.tenant(scope)?.read(read::spaces)
+    }
+
+    fn restore_times(
+        &self,
+        scope: &TenantScope,
+        times: &[(RecordKey, Timestamp, Timestamp)],
+    ) -> Result<(), StoreError> {
+        self.tenant(scope)?.write(Work::Times(times.to_vec())).map(drop)
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         self.directory.probe()
+    }
+
+    fn close(&self) {
+        SqliteStore::close(self);
     }
 }

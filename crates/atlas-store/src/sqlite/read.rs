@@ -1,11 +1,13 @@
 //! The questions, each inside a read transaction.
 
 use atlas_domain::{Corpus, Filter, Record, RecordId, RecordKey, Seq, SpaceId};
+use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 
 use super::failure::Failure;
-use super::select::{Cursor, select};
+use super::select::select;
 use super::{lines, row};
+use crate::cursor::Cursor;
 use crate::{ChangeEntry, Chunk, ChunkId, Entry, ListQuery, Page, VectorRow};
 
 /// Most records in a page, however many are asked for.
@@ -181,6 +183,16 @@ pub(super) fn vectors_after(
     tx.prepare_cached(&sql)?
         .query_map(params![space.as_str(), corpus.code(), signed(after), signed(limit as u64)], row::vector)?
         .collect()
+}
+
+pub(super) fn spaces(tx: &Transaction<'_>) -> Result<Vec<SpaceId>, Failure> {
+    let mut statement = tx.prepare_cached("SELECT DISTINCT space FROM vectors ORDER BY space")?;
+    let spaces = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let read = |name: Result<String, rusqlite::Error>| {
+        let column = |error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error));
+        Ok(name?.parse().map_err(column)?)
+    };
+    spaces.map(read).collect()
 }
 
 pub(super) fn chunks_without_vector(

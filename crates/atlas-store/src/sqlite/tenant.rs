@@ -17,7 +17,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::directory::DATABASE;
 use super::failure::{Failure, Place, show};
 use super::schema;
-use super::write::{Work, apply};
+use super::write::apply;
+use crate::work::Work;
 use crate::{Committed, StoreError};
 
 /// Idle reading connections kept; each holds a few file descriptors and up to 4 MiB.

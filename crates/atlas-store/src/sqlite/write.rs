@@ -2,77 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use atlas_domain::{RecordDraft, RecordId, RecordKey, Seq, SpaceId, TextHash, Timestamp};
+use atlas_domain::{Record, RecordDraft, RecordId, RecordKey, Seq, SpaceId, TextHash, Timestamp};
 use rusqlite::{OptionalExtension, Transaction, params};
-use serde_json::Value;
 
 use super::failure::Failure;
 use super::{lines, row};
-use crate::{Batch, Change, ChunkDraft, ChunkId, Committed, Outcome, StoreError};
-
-/// serde_json reads at most 128 levels; what could not be read back must not be written.
-const MAX_DEPTH: usize = 100;
-
-/// What a caller wants written.
-pub(super) enum Work {
-    Batch(Batch),
-    Vectors { space: SpaceId, vectors: Vec<(ChunkId, Vec<f32>)> },
-}
-
-impl Work {
-    /// Refuses what must never be stored. It runs in the caller's thread before the queue, so one
-    /// caller's mistake costs the others nothing.
-    pub(super) fn validate(&self) -> Result<(), StoreError> {
-        let mut dimension = None;
-        for vector in self.vectors() {
-            if matches!(self, Self::Batch(Batch { space: None, .. })) {
-                return Err(StoreError::Vector { detail: "the batch names no space" });
-            }
-            if vector.is_empty() || *dimension.get_or_insert(vector.len()) != vector.len() {
-                return Err(StoreError::Vector { detail: "vectors of one space have one length above zero" });
-            }
-            if !vector.iter().all(|component| component.is_finite()) {
-                return Err(StoreError::Vector { detail: "a component is not a finite number" });
-            }
-        }
-        let too_deep =
-            |change: &Change| matches!(change, Change::Put { record, .. } if deeper(&record.body, MAX_DEPTH));
-        if matches!(self, Self::Batch(batch) if batch.changes.iter().any(too_deep)) {
-            return Err(StoreError::Limit { what: "nesting of a record's body", limit: MAX_DEPTH });
-        }
-        Ok(())
-    }
-
-    fn space(&self) -> Option<&SpaceId> {
-        match self {
-            Self::Batch(batch) => batch.space.as_ref(),
-            Self::Vectors { space, .. } => Some(space),
-        }
-    }
-
-    fn vectors(&self) -> Box<dyn Iterator<Item = &Vec<f32>> + '_> {
-        match self {
-            Self::Batch(batch) => Box::new(batch.changes.iter().flat_map(|change| {
-                match change {
-                    Change::Put { chunks, .. } => chunks.as_slice(),
-                    Change::Delete(_) => &[],
-                }
-                .iter()
-                .filter_map(|chunk| chunk.vector.as_ref())
-            })),
-            Self::Vectors { vectors, .. } => Box::new(vectors.iter().map(|(_, vector)| vector)),
-        }
-    }
-}
-
-/// Whether `value` nests deeper than `levels`; looks no further than that.
-fn deeper(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(items) => levels == 0 || items.iter().any(|item| deeper(item, levels - 1)),
-        Value::Object(fields) => levels == 0 || fields.values().any(|field| deeper(field, levels - 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
+use crate::work::Work;
+use crate::{Change, ChunkDraft, ChunkId, Committed, Outcome, StoreError};
 
 /// Applies one caller's work.
 pub(super) fn apply(transaction: &Transaction<'_>, work: &Work) -> Result<Committed, Failure> {
@@ -84,6 +20,10 @@ pub(super) fn apply(transaction: &Transaction<'_>, work: &Work) -> Result<Commit
         Work::Batch(batch) => writer.changes(&batch.changes)?,
         Work::Vectors { vectors, .. } => {
             writer.add_vectors(vectors)?;
+            Vec::new()
+        }
+        Work::Times(times) => {
+            writer.restore_times(times)?;
             Vec::new()
         }
     };
@@ -280,6 +220,54 @@ impl Writer<'_> {
             .prepare_cached("INSERT INTO tombstones (corpus, id, seq) VALUES (?, ?, ?)")?
             .execute(params![key.corpus.code(), key.id.as_str(), self.seq])?;
         Ok(Outcome::Deleted)
+    }
+
+    /// Gives records the times of creation and change that they had elsewhere.
+    fn restore_times(&mut self, times: &[(RecordKey, Timestamp, Timestamp)]) -> rusqlite::Result<()> {
+        let mut lines_by_id = HashMap::new();
+        for (key, created, updated) in times {
+            if !self.set_row_times(key, *created, *updated)? && lines::is_line(key) {
+                lines_by_id.insert(&key.id, (*created, *updated));
+            }
+        }
+        let is_plain = |(created, updated): &(Timestamp, Timestamp)| created == updated;
+        let plain = lines_by_id.iter().filter(|(_, times)| is_plain(times));
+        let mut apart = lines::set_times(
+            self.transaction,
+            &plain.map(|(id, (at, _))| (*id, row::micros(*at))).collect(),
+        )?;
+        let changed = lines_by_id.iter().filter(|(_, times)| !is_plain(times));
+        apart.extend(changed.map(|(id, _)| (*id).clone()));
+        for id in apart {
+            let Some(record) = lines::remove(self.transaction, &id)? else { continue };
+            let Record { key, title, facets, text, body, seq, .. } = record;
+            // It keeps its change number: nothing changes that a derived structure knows.
+            let last = std::mem::replace(&mut self.seq, seq - 1);
+            self.put_row(&RecordDraft { key: key.clone(), title, facets, text, body }, &[])?;
+            self.seq = last;
+            let (created, updated) = lines_by_id[&id];
+            self.set_row_times(&key, created, updated)?;
+        }
+        Ok(())
+    }
+
+    /// `false` when there is no such row.
+    fn set_row_times(
+        &self,
+        key: &RecordKey,
+        created: Timestamp,
+        updated: Timestamp,
+    ) -> rusqlite::Result<bool> {
+        let changed = self
+            .transaction
+            .prepare_cached("UPDATE records SET created_us = ?, updated_us = ? WHERE corpus = ? AND id = ?")?
+            .execute(params![
+                row::micros(created),
+                row::micros(updated),
+                key.corpus.code(),
+                key.id.as_str()
+            ])?;
+        Ok(changed > 0)
     }
 
     /// Inserts chunks with their vectors; gives their numbers.

@@ -22,7 +22,7 @@ fn time() -> impl Strategy<Value = Timestamp> {
     (-3_000i64..3_000).prop_map(|ns| Timestamp::from_nanosecond(i128::from(ns)).expect("in range"))
 }
 
-fn facets() -> impl Strategy<Value = Facets> {
+pub(super) fn facets() -> impl Strategy<Value = Facets> {
     let some = || prop::option::of(word());
     let labels = prop::collection::btree_map(word(), word(), 0..3);
     (time(), some(), some(), some(), some(), some(), labels).prop_map(
@@ -38,7 +38,7 @@ fn facets() -> impl Strategy<Value = Facets> {
     )
 }
 
-fn filter() -> impl Strategy<Value = Filter> {
+pub(super) fn filter() -> impl Strategy<Value = Filter> {
     // Mostly without a condition, else hardly anything would match five of them.
     let some = || prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(word(), 1..4)];
     let labels =
@@ -58,7 +58,7 @@ fn filter() -> impl Strategy<Value = Filter> {
     )
 }
 
-fn record(id: &str, facets: Facets) -> RecordDraft {
+pub(super) fn record(id: &str, facets: Facets) -> RecordDraft {
     let key = RecordKey::new(Corpus::Alerts, RecordId::new(id).expect("an id"));
     RecordDraft { key, title: String::new(), facets, text: String::new(), body: serde_json::Value::Null }
 }

@@ -23,9 +23,10 @@ use serde_json::Value;
 
 use super::row;
 use crate::ChunkDraft;
+use crate::columns::read_labels;
 
 pub(super) use read::{changes_after, count, find, known, list, rows_between};
-pub(super) use write::{put, remove};
+pub(super) use write::{put, remove, set_times};
 
 /// The begin that all ids of a block have in common.
 const BUCKET_BYTES: usize = 12;
@@ -130,7 +131,7 @@ fn record(kind: &Kind, line: Line, seq: u64, written_us: i64) -> Option<Record> 
         service,
         source,
         template_id: RecordId::new(link).ok()?,
-        attributes: row::read_labels(&labels)?,
+        attributes: read_labels(&labels)?,
     };
     let RecordDraft { key, title, mut facets, text, body } = noun.draft();
     facets.at = Timestamp::from_microsecond(at_ns.div_euclid(1000)).ok()?;

@@ -9,8 +9,8 @@ use rusqlite::{Row, Transaction, params, params_from_iter};
 
 use super::pack::{Keys, read_keys, read_texts};
 use super::{Kind, Line, bucket, record};
+use crate::cursor::Cursor;
 use crate::sqlite::row;
-use crate::sqlite::select::Cursor;
 use crate::{ChangeEntry, Entry};
 
 /// What [`Block::of`] reads.
@@ -179,7 +179,7 @@ fn condition(filter: &Filter, cursor: Option<&Cursor>) -> Option<(String, Vec<Va
     if let Some(since) = since {
         and("b.at_last_us >= ?", vec![row::micros_from(*since).into()]);
     }
-    let newest = [until.map(|until| row::micros_from(until) - 1), cursor.map(Cursor::at_us)];
+    let newest = [until.map(|until| row::micros_from(until) - 1), cursor.map(|cursor| cursor.at_us)];
     if let Some(newest) = newest.into_iter().flatten().min() {
         and("b.at_first_us <= ?", vec![newest.into()]);
     }

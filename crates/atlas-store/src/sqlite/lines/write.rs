@@ -1,6 +1,6 @@
 //! Writing blocks, inside a transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use atlas_domain::{Record, RecordId, Seq};
 use rusqlite::{Transaction, params};
@@ -97,6 +97,32 @@ pub(in crate::sqlite) fn remove(tx: &Transaction<'_>, id: &RecordId) -> rusqlite
         tx.prepare_cached("DELETE FROM line_blocks WHERE num = ?")?.execute([num])?;
     }
     Ok(removed)
+}
+
+/// Gives lines the time at which they were written, in microseconds. A block has one: the lines of
+/// blocks that would need several are left as they are, and returned.
+pub(in crate::sqlite) fn set_times(
+    tx: &Transaction<'_>,
+    times: &HashMap<&RecordId, i64>,
+) -> rusqlite::Result<Vec<RecordId>> {
+    let ids: Vec<&RecordId> = times.keys().copied().collect();
+    let (mut whole, mut others) = (Vec::new(), Vec::new());
+    blocks_with(tx, &ids, |block, places| {
+        let mut wanted = places.iter().map(|place| times[&block.keys.ids[*place]]);
+        let first = wanted.next();
+        if places.len() == block.keys.ids.len() && wanted.all(|time| Some(time) == first) {
+            whole.push((block.num, first));
+        } else {
+            let ids = places.iter().map(|place| &block.keys.ids[*place]);
+            others.extend(ids.filter(|id| times[id] != block.created_us).cloned());
+        }
+        Ok(())
+    })?;
+    let mut statement = tx.prepare_cached("UPDATE line_blocks SET created_us = ? WHERE num = ?")?;
+    for (num, time) in whole {
+        statement.execute(params![time, num])?;
+    }
+    Ok(others)
 }
 
 /// The first and last microsecond of lines, of which there is one at least.
