@@ -7,7 +7,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use atlas_domain::{EmbeddingSpace, Facets, Filter, Pooling, RecordId, SpaceId, Timestamp};
-use atlas_index::{LexicalChange, LexicalIndex, SpaceVector, VectorIndex, VectorKind, VectorLeg};
+use atlas_index::{
+    LexicalChange, LexicalIndex, LexicalQuery, SpaceVector, VectorIndex, VectorKind, VectorLeg,
+};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hnsw_rs::prelude::{DistDot, Hnsw};
 
@@ -142,7 +144,9 @@ fn lexical_leg(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new(name, 10_000), |b| {
             b.iter(|| {
                 next = (next + 1) % QUERIES;
-                index.search(black_box(&queries[next]), &filter, 50).expect("any text is a query")
+                index
+                    .search(LexicalQuery::words(black_box(&queries[next]), &filter), 50)
+                    .expect("any text is a query")
             });
         });
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use atlas_domain::{Facets, Filter, RecordId, Timestamp};
-use atlas_index::{LexicalChange, LexicalIndex};
+use atlas_index::{LexicalChange, LexicalIndex, LexicalQuery};
 
 const SETS: [(&str, &str); 6] = [
     ("beir-scifact", "queries"),
@@ -59,7 +59,7 @@ fn evaluate(dir: &Path, queries: &str) -> Result<(), Box<dyn Error>> {
         let (id, _, text) = read(line)?;
         let Some(gains) = judged.get(&id) else { continue };
         // A bug report is no duplicate of itself.
-        let hits = index.search(&text, &Filter::default(), 11)?;
+        let hits = index.search(LexicalQuery::words(&text, &Filter::default()), 11)?.hits;
         let ranked = hits.iter().map(|hit| hit.id.as_str()).filter(|hit| *hit != id).take(10);
         total += ndcg(ranked, gains);
         asked += 1;

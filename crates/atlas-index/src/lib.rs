@@ -16,6 +16,9 @@ mod lexical;
 mod vector;
 
 pub use error::IndexError;
-pub use fusion::{Fused, FusionMethod, RankedLeg, fuse};
-pub use lexical::{LexicalChange, LexicalHit, LexicalIndex, Opened};
+pub use fusion::{Fused, RankedLeg, fuse, level};
+pub use lexical::{
+    Correction, Demands, LexicalAnswer, LexicalChange, LexicalHit, LexicalIndex, LexicalQuery, Opened,
+    matched_words,
+};
 pub use vector::{SpaceVector, VectorHit, VectorIndex, VectorKind, VectorLeg};

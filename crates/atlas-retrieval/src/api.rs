@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use atlas_domain::{Corpus, Facets, Fault, Filter, RecordDraft, RecordKey, Retry, Seq};
+use atlas_domain::{Corpus, Facets, Fault, Filter, RecordDraft, RecordId, RecordKey, Retry, Seq};
 use atlas_embed::{EmbedError, EmbeddingSpace};
 use atlas_guard::GuardError;
 use atlas_store::{Outcome, StoreError};
 use serde::Serialize;
+
+pub use crate::question::Note;
 
 /// A record to write and how it is cut into passages.
 #[derive(Debug, Clone)]
@@ -89,11 +91,22 @@ impl Legs {
     pub const VECTOR: Self = Self { exact: false, lexical: false, vector: true };
 }
 
+/// How the text of a search is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// As words: for the text of a record, or of anybody who did not mean to ask in a language.
+    Words,
+    /// As a person's query, with phrases, fields, times and exclusions.
+    Query,
+}
+
 /// A search.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
     /// What is looked for.
     pub text: String,
+    /// How `text` is read.
+    pub syntax: Syntax,
     /// Where; at least one of [`Corpus::SEARCHABLE`].
     pub corpora: Vec<Corpus>,
     /// Conditions.
@@ -102,6 +115,8 @@ pub struct SearchRequest {
     pub limit: usize,
     /// Which legs.
     pub legs: Legs,
+    /// Whether every hit says how its score came about.
+    pub explain: bool,
 }
 
 /// What a search found.
@@ -109,11 +124,41 @@ pub struct SearchRequest {
 pub struct SearchAnswer {
     /// Best first; ties by corpus and id, so equal searches give equal answers.
     pub hits: Vec<Hit>,
+    /// Whether the best hit is an answer.
+    pub matches: Matches,
+    /// How likely that is, between 0 and 1.
+    pub confidence: f32,
+    /// How the query was read, where that is not simply as words.
+    pub read_as: Option<ReadAs>,
+    /// What of the query was not used as it was written.
+    pub notes: Vec<Note>,
     /// Legs that were asked and could not answer.
     pub degraded: Vec<Leg>,
     /// Time spent.
     #[serde(skip)]
     pub took: Duration,
+}
+
+/// A query, part by part.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReadAs {
+    /// What was looked for.
+    pub words: String,
+    /// Words that stand beside each other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub phrases: Vec<String>,
+    /// Words and phrases that no hit has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// The only records that may be hits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<RecordId>,
+    /// Facets of every hit.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
+    /// Facets of no hit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<Filter>,
 }
 
 /// One found record.
@@ -132,6 +177,40 @@ pub struct Hit {
     pub passage: Passage,
     /// What it can be filtered by.
     pub facets: Facets,
+    /// How the score came about, if that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<Explanation>,
+}
+
+/// How the score of a hit came about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// What each leg gave to the score; they add up to it. A leg that did not list the hit gives
+    /// what the worst of its list would get.
+    pub parts: Vec<ScorePart>,
+    /// Words of the query that the record has, without their endings.
+    pub matched: Vec<String>,
+}
+
+/// One leg's part of a score.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScorePart {
+    /// Which leg.
+    pub leg: Leg,
+    /// How much.
+    pub score: f32,
+}
+
+/// Whether the best hit is an answer at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Matches {
+    /// Nothing that was found is about the query; the hits are what comes nearest.
+    None,
+    /// It may be.
+    Weak,
+    /// It is likely.
+    Good,
 }
 
 /// One leg's view of a hit.

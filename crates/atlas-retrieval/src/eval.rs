@@ -20,7 +20,7 @@ use atlas_store::{SqliteStore, Store};
 use serde::Serialize;
 
 use crate::api::{
-    Document, EmbeddingState, Leg, Legs, Options, Passages, RetrievalError, SearchRequest, Write,
+    Document, EmbeddingState, Leg, Legs, Options, Passages, RetrievalError, SearchRequest, Syntax, Write,
 };
 use crate::retrieval::Retrieval;
 
@@ -210,10 +210,12 @@ async fn measure(
     for (id, text) in &set.queries {
         let request = SearchRequest {
             text: text.clone(),
+            syntax: Syntax::Query,
             corpora: vec![Corpus::Runbooks],
             filter: Filter::default(),
             limit: 100,
             legs,
+            explain: false,
         };
         let answer = retrieval.search(&scope, request).await?;
         if answer.degraded.contains(&Leg::Vector) {

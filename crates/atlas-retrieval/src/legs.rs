@@ -3,13 +3,15 @@
 //! Each leg has its own high-water mark. Both read the same changes, so a leg that failed or was
 //! rebuilt falls back alone and the other goes on answering.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use atlas_domain::{Corpus, Filter, Seq, SpaceId, TenantScope};
+use atlas_domain::{Corpus, Filter, RecordId, Seq, SpaceId, TenantScope};
 use atlas_index::{
-    IndexError, LexicalHit, LexicalIndex, SpaceVector, VectorHit, VectorIndex, VectorKind, VectorLeg,
+    Demands, IndexError, LexicalAnswer, LexicalHit, LexicalIndex, LexicalQuery, SpaceVector, VectorHit,
+    VectorIndex, VectorKind, VectorLeg,
 };
 use atlas_store::{ChangeEntry, Entry, Store, VectorRow};
 use tokio_util::sync::CancellationToken;
@@ -171,23 +173,19 @@ impl Lexical {
         }
     }
 
-    pub(crate) fn search(
-        &self,
-        text: &str,
-        filter: &Filter,
-        depth: usize,
-    ) -> Result<Vec<LexicalHit>, String> {
-        self.ask(|index| index.search(text, filter, depth))
+    pub(crate) fn search(&self, asked: LexicalQuery<'_>, depth: usize) -> Result<LexicalAnswer, String> {
+        self.ask(|index| index.search(asked, depth))
     }
 
-    pub(crate) fn exact(&self, text: &str, filter: &Filter, depth: usize) -> Result<Vec<LexicalHit>, String> {
-        self.ask(|index| index.exact(text, filter, depth))
+    pub(crate) fn exact(&self, asked: LexicalQuery<'_>, depth: usize) -> Result<Vec<LexicalHit>, String> {
+        self.ask(|index| index.exact(asked, depth))
     }
 
-    fn ask(
-        &self,
-        question: impl FnOnce(&LexicalIndex) -> Result<Vec<LexicalHit>, IndexError>,
-    ) -> Result<Vec<LexicalHit>, String> {
+    pub(crate) fn admitted(&self, ids: &[RecordId], demands: &Demands) -> Result<HashSet<RecordId>, String> {
+        self.ask(|index| index.admitted(ids, demands))
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&LexicalIndex) -> Result<T, IndexError>) -> Result<T, String> {
         let Some(index) = self.index() else { return Err("it is being opened".into()) };
         question(&index).map_err(|error| {
             self.distrust(&error);

@@ -8,8 +8,10 @@
 //! Not here: how an engine or a store works, and what a feature does with the hits.
 
 mod api;
+mod asked;
 mod backlog;
 mod chunk;
+mod confidence;
 mod document;
 mod engine;
 pub mod eval;
@@ -17,6 +19,7 @@ mod legs;
 mod names;
 mod near;
 mod passages;
+mod question;
 mod ranking;
 mod retrieval;
 mod search;
@@ -29,8 +32,8 @@ mod vector_leg;
 mod write;
 
 pub use api::{
-    Document, EmbeddingState, Hit, Leg, LegRank, Legs, Options, Passage, Passages, PutReport, RetrievalError,
-    SearchAnswer, SearchRequest, Write,
+    Document, EmbeddingState, Explanation, Hit, Leg, LegRank, Legs, Matches, Note, Options, Passage,
+    Passages, PutReport, ReadAs, RetrievalError, ScorePart, SearchAnswer, SearchRequest, Syntax, Write,
 };
 pub use atlas_store::{ListQuery, Outcome, Page, Store, StoreError};
 pub use chunk::passages;

@@ -7,7 +7,8 @@ use atlas_domain::{Corpus, Filter, RecordId, RecordKey, TenantScope};
 use atlas_embed::{Priority, Purpose};
 use tokio::time::Instant;
 
-use crate::api::{Legs, RetrievalError, SearchAnswer, SearchRequest};
+use crate::api::{Legs, RetrievalError, SearchAnswer, SearchRequest, Syntax};
+use crate::asked::{Asked, LIMIT};
 use crate::retrieval::Shared;
 use crate::search;
 use crate::vector_leg;
@@ -48,18 +49,28 @@ pub(crate) async fn similar(
 
     let text: String =
         record.title.chars().chain(['\n']).chain(record.text.chars()).take(QUESTION_CHARS).collect();
-    let limit = limit.clamp(1, search::LIMIT);
+    let limit = limit.clamp(1, LIMIT);
     let legs = Legs { exact: false, lexical: true, vector: true };
-    // One more: the record itself is the best hit and is left out.
-    let request = SearchRequest { text, corpora: vec![corpus], filter, limit: limit + 1, legs };
+    let request = SearchRequest {
+        text,
+        syntax: Syntax::Words,
+        corpora: vec![corpus],
+        filter,
+        limit,
+        legs,
+        explain: false,
+    };
+    let mut asked = Asked::of(request)?;
+    // The record itself is the best hit and is left out.
+    asked.limit = limit + 1;
     let query = async {
         match mean(rows.into_iter().map(|row| row.vector)) {
             Some(vector) => Ok(Some(vector)),
-            None => search::query_vector(shared, &request.text).await,
+            None => search::query_vector(shared, &asked.question.text).await,
         }
     };
-    let (keywords, query) = tokio::join!(search::keywords(shared, &tenant, &request), query);
-    let mut answer = search::answer(shared, tenant, request, keywords, query, began).await?;
+    let (keywords, query) = tokio::join!(search::keywords(shared, &tenant, &asked), query);
+    let mut answer = search::answer(shared, tenant, asked, keywords, query, began).await?;
     answer.hits.retain(|hit| hit.key != *key);
     answer.hits.truncate(limit);
     Ok(answer)
@@ -92,7 +103,7 @@ pub(crate) async fn nearest(
     tenant.opened().await;
     let n_texts = texts.len();
     let Some(queries) = embed(shared, texts).await? else { return Ok(vec![Vec::new(); n_texts]) };
-    let (filter, limit) = (filter.clone(), limit.clamp(1, search::LIMIT));
+    let (filter, limit) = (filter.clone(), limit.clamp(1, LIMIT));
     let answer = move || {
         let near = |query: &Vec<f32>| {
             let found = vector_leg::nearest(&tenant, corpus, query, &filter, limit);

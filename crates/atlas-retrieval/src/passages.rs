@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use atlas_domain::{Filter, Record, RecordKey, TenantScope};
+use atlas_domain::{Record, RecordKey, TenantScope};
+use atlas_index::matched_words;
 use atlas_store::{Chunk, Store, StoreError};
 
-use crate::api::{Hit, Passage};
+use crate::api::{Explanation, Hit, Passage, ScorePart};
+use crate::question::Question;
 use crate::ranking::Candidate;
 
 /// Length of a passage that is the begin of a record.
@@ -21,11 +23,11 @@ pub(crate) fn hits(
     store: &dyn Store,
     scope: &TenantScope,
     candidates: Vec<Candidate>,
-    text: &str,
-    filter: &Filter,
+    question: &Question,
     limit: usize,
+    explain: bool,
 ) -> Result<Vec<Hit>, StoreError> {
-    let terms = terms(text);
+    let terms = terms(&question.text);
     let mut hits = Vec::with_capacity(limit.min(candidates.len()));
     for batch in candidates.chunks(limit.max(1)) {
         let mut records = records(store, scope, batch)?;
@@ -33,7 +35,8 @@ pub(crate) fn hits(
         let chunks: HashMap<_, _> =
             store.chunks(scope, &chunks)?.into_iter().map(|chunk| (chunk.id, chunk)).collect();
         for candidate in batch {
-            let Some(record) = records.remove(&candidate.key).filter(|record| filter.matches(&record.facets))
+            let Some(record) =
+                records.remove(&candidate.key).filter(|record| question.admits(&record.facets))
             else {
                 continue;
             };
@@ -42,7 +45,11 @@ pub(crate) fn hits(
                 Some(chunk) => of_chunk(&record, chunk),
                 None => by_words(store, scope, &record, &terms)?,
             };
-            hits.push(hit(candidate, record, passage));
+            let explanation = explain.then(|| Explanation {
+                parts: candidate.parts.iter().map(|&(leg, score)| ScorePart { leg, score }).collect(),
+                matched: matched_words(&question.text, &record.title, &record.text),
+            });
+            hits.push(hit(candidate, record, passage, explanation));
             if hits.len() == limit {
                 return Ok(hits);
             }
@@ -51,9 +58,9 @@ pub(crate) fn hits(
     Ok(hits)
 }
 
-fn hit(candidate: &Candidate, record: Record, passage: Passage) -> Hit {
+fn hit(candidate: &Candidate, record: Record, passage: Passage, explain: Option<Explanation>) -> Hit {
     let Candidate { key, score, legs, .. } = candidate.clone();
-    Hit { key, title: record.title, score, legs, passage, facets: record.facets }
+    Hit { key, title: record.title, score, legs, passage, facets: record.facets, explain }
 }
 
 fn records(

@@ -3,22 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas_domain::{Corpus, Filter, TenantScope};
+use atlas_domain::{Corpus, TenantScope};
 use atlas_embed::{EmbedError, Priority, Purpose};
+use atlas_index::{LexicalHit, LexicalQuery};
 use tokio::time::Instant;
 
 use crate::api::{Leg, RetrievalError, SearchAnswer, SearchRequest};
+use crate::asked::Asked;
+use crate::question::Question;
 use crate::ranking::{DEPTH, Found, merge, rank};
 use crate::retrieval::Shared;
 use crate::tenant::Tenant;
-use crate::{passages, vector_leg};
+use crate::{confidence, passages, vector_leg};
 
-/// Most hits in an answer.
-pub(crate) const LIMIT: usize = 100;
 /// How long a person waits for the engine before the words alone answer.
 pub(crate) const QUERY_TIME: Duration = Duration::from_secs(2);
-/// What of a very long query is used: a stack trace says what it is about at its begin.
-const QUERY_BYTES: usize = 16 << 10;
 
 pub(crate) async fn search(
     shared: &Arc<Shared>,
@@ -26,48 +25,51 @@ pub(crate) async fn search(
     request: SearchRequest,
 ) -> Result<SearchAnswer, RetrievalError> {
     let began = Instant::now();
-    let request = checked(request)?;
+    let asked = Asked::of(request)?;
     let tenant = shared.tenant(scope).await?;
     tenant.opened().await;
 
     let vector_question = async {
-        if !request.legs.vector {
+        if !asked.compares_meaning() {
             return Ok(None);
         }
-        query_vector(shared, &request.text).await
+        query_vector(shared, &asked.question.text).await
     };
-    let (keywords, query) = tokio::join!(keywords(shared, &tenant, &request), vector_question);
-    answer(shared, tenant, request, keywords, query, began).await
+    let (keywords, query) = tokio::join!(keywords(shared, &tenant, &asked), vector_question);
+    answer(shared, tenant, asked, keywords, query, began).await
 }
 
 /// What the keyword legs found, by corpus, and why one could not answer.
 pub(crate) struct Keywords {
     pub(crate) found: Vec<(Corpus, Found)>,
     pub(crate) failure: Option<String>,
+    /// The question that was answered: not the one that was asked, if nothing has its phrases.
+    question: Question,
 }
 
 /// Puts an answer together from the keyword legs and the query's vector.
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
     tenant: Arc<Tenant>,
-    request: SearchRequest,
+    asked: Asked,
     keywords: Keywords,
     query: Result<Option<Vec<f32>>, RetrievalError>,
     began: Instant,
 ) -> Result<SearchAnswer, RetrievalError> {
+    let Keywords { found, failure, question } = keywords;
     let mut degraded = Vec::new();
-    let asked_for_words = request.legs.exact || request.legs.lexical;
-    if asked_for_words && let Some(detail) = keywords.failure {
-        if !request.legs.vector {
+    let asked_for_words = asked.legs.exact || asked.legs.lexical;
+    if asked_for_words && let Some(detail) = failure {
+        if !asked.legs.vector {
             return Err(RetrievalError::Index { detail });
         }
-        if request.legs.exact {
+        if asked.legs.exact {
             degraded.push(Leg::Exact);
         }
-        if request.legs.lexical {
+        if asked.legs.lexical {
             degraded.push(Leg::Lexical);
         }
-    } else if request.legs.lexical && !words_are_whole(&tenant, &request.corpora) {
+    } else if asked.legs.lexical && !words_are_whole(&tenant, &asked.corpora) {
         degraded.push(Leg::Lexical);
     }
     let query = match query {
@@ -75,27 +77,29 @@ pub(crate) async fn answer(
         Err(error) if !asked_for_words => return Err(error),
         Err(_) => None,
     };
-    if request.legs.vector && (query.is_none() || !vectors_are_whole(&tenant, &request.corpora)) {
+    if asked.compares_meaning() && (query.is_none() || !vectors_are_whole(&tenant, &asked.corpora)) {
         degraded.push(Leg::Vector);
     }
 
-    let text = request.text.clone();
-    let hits = shared
-        .blocking({
-            let tenant = tenant.clone();
-            move |store| {
-                let mut rankings = Vec::with_capacity(keywords.found.len());
-                for (corpus, mut found) in keywords.found {
-                    if let Some(query) = &query {
-                        vector_leg::find(store, &tenant, corpus, query, &request.filter, &mut found)?;
-                    }
-                    rankings.push(rank(corpus, found));
+    let (read_as, notes) = (asked.read_as, question.notes.clone());
+    let (hits, confidence) = shared
+        .blocking(move |store| {
+            let mut rankings = Vec::with_capacity(found.len());
+            for (corpus, mut found) in found {
+                if let Some(query) = &query {
+                    vector_leg::find(store, &tenant, corpus, query, &question, &mut found)?;
                 }
-                passages::hits(store, &tenant.scope, merge(rankings), &text, &request.filter, request.limit)
+                rankings.push(rank(corpus, found));
             }
+            let ranking = merge(rankings);
+            let confidence = confidence::of(ranking.first());
+            let scope = &tenant.scope;
+            let hits = passages::hits(store, scope, ranking, &question, asked.limit, asked.explain)?;
+            Ok((hits, confidence))
         })
         .await?;
-    Ok(SearchAnswer { hits, degraded, took: began.elapsed() })
+    let (matches, confidence) = confidence::judge(hits.is_empty(), confidence);
+    Ok(SearchAnswer { hits, matches, confidence, read_as, notes, degraded, took: began.elapsed() })
 }
 
 fn words_are_whole(tenant: &Tenant, corpora: &[Corpus]) -> bool {
@@ -110,68 +114,67 @@ fn vectors_are_whole(tenant: &Tenant, corpora: &[Corpus]) -> bool {
     corpora.iter().all(|corpus| whole(corpus).unwrap_or(false))
 }
 
-fn checked(mut request: SearchRequest) -> Result<SearchRequest, RetrievalError> {
-    let refused = |field, reason: &str| Err(RetrievalError::Request { field, reason: reason.into() });
-    if request.text.trim().is_empty() {
-        return refused("query", "it is empty");
-    }
-    if request.corpora.is_empty() {
-        return refused("corpora", "there is none");
-    }
-    if let Some(corpus) = request.corpora.iter().find(|corpus| !Corpus::SEARCHABLE.contains(corpus)) {
-        return refused("corpora", &format!("{corpus} cannot be searched"));
-    }
-    if !(request.legs.exact || request.legs.lexical || request.legs.vector) {
-        return refused("legs", "there is none");
-    }
-    request.corpora.sort_unstable();
-    request.corpora.dedup();
-    request.limit = request.limit.clamp(1, LIMIT);
-    request.text.truncate(request.text.floor_char_boundary(QUERY_BYTES));
-    Ok(request)
-}
-
 /// Asks the exact and lexical legs. Takes what a leg has while it is still being filled.
-pub(crate) async fn keywords(
-    shared: &Arc<Shared>,
-    tenant: &Arc<Tenant>,
-    request: &SearchRequest,
-) -> Keywords {
-    let (tenant, request) = (tenant.clone(), request.clone());
+pub(crate) async fn keywords(shared: &Arc<Shared>, tenant: &Arc<Tenant>, asked: &Asked) -> Keywords {
+    let (tenant, asked) = (tenant.clone(), asked.clone());
     shared
         .off_worker(move || {
-            let mut answer = Keywords { found: Vec::new(), failure: None };
-            for corpus in &request.corpora {
-                let found = corpus_keywords(&tenant, *corpus, &request, &request.filter);
-                let found = found.unwrap_or_else(|reason| {
-                    tracing::warn!(%corpus, %reason, "the lexical leg did not answer");
-                    // It may have been damaged: the next round looks.
-                    tenant.wake();
-                    answer.failure = Some(reason);
-                    Found::default()
-                });
-                answer.found.push((*corpus, found));
+            let answer = all_keywords(&tenant, &asked, asked.question.clone());
+            let nothing = |answer: &Keywords| answer.found.iter().all(|(_, found)| found.is_empty());
+            match answer.question.without_demanded_phrases() {
+                Some(relaxed) if asked.legs.lexical && nothing(&answer) && answer.failure.is_none() => {
+                    all_keywords(&tenant, &asked, relaxed)
+                }
+                _ => answer,
             }
-            answer
         })
         .await
+}
+
+fn all_keywords(tenant: &Tenant, asked: &Asked, question: Question) -> Keywords {
+    let mut answer = Keywords { found: Vec::new(), failure: None, question };
+    for corpus in &asked.corpora {
+        let found = corpus_keywords(tenant, *corpus, asked, &mut answer.question);
+        let found = found.unwrap_or_else(|reason| {
+            tracing::warn!(%corpus, %reason, "the lexical leg did not answer");
+            // It may have been damaged: the next round looks.
+            tenant.wake();
+            answer.failure = Some(reason);
+            Found::default()
+        });
+        answer.found.push((*corpus, found));
+    }
+    answer
 }
 
 fn corpus_keywords(
     tenant: &Tenant,
     corpus: Corpus,
-    request: &SearchRequest,
-    filter: &Filter,
+    asked: &Asked,
+    question: &mut Question,
 ) -> Result<Found, String> {
     let mut found = Found::default();
-    if let Some(lexical) = tenant.legs(corpus).and_then(|legs| legs.lexical.as_ref()) {
-        let pairs =
-            |hits: Vec<atlas_index::LexicalHit>| hits.into_iter().map(|hit| (hit.id, hit.score)).collect();
-        if request.legs.exact {
-            found.exact = pairs(lexical.exact(&request.text, filter, DEPTH)?);
-        }
-        if request.legs.lexical {
-            found.lexical = pairs(lexical.search(&request.text, filter, DEPTH)?);
+    let Some(lexical) = tenant.legs(corpus).and_then(|legs| legs.lexical.as_ref()) else { return Ok(found) };
+    if asked.is_contradiction {
+        return Ok(found);
+    }
+    let pairs = |hits: Vec<LexicalHit>| hits.into_iter().map(|hit| (hit.id, hit.score)).collect();
+    let query = LexicalQuery {
+        text: &question.text,
+        phrases: &question.phrases,
+        filter: &question.filter,
+        demands: &question.demands,
+    };
+    if asked.legs.exact && asked.has_words() {
+        found.exact = pairs(lexical.exact(query, DEPTH)?);
+    }
+    if asked.legs.lexical {
+        let answer = lexical.search(query, DEPTH)?;
+        found.lexical = pairs(answer.hits);
+        found.best_possible = answer.best_possible;
+        for correction in answer.corrections {
+            let readings = correction.readings.join(", ");
+            question.note(&correction.word, format!("it is in no record of {corpus}; searched {readings}"));
         }
     }
     Ok(found)

@@ -14,7 +14,9 @@ use atlas_embed::Embedding;
 use atlas_guard::Guard;
 use atlas_store::{SqliteStore, Store};
 
-use crate::api::{Document, Hit, Legs, Options, Passages, PutReport, SearchAnswer, SearchRequest, Write};
+use crate::api::{
+    Document, Hit, Legs, Options, Passages, PutReport, SearchAnswer, SearchRequest, Syntax, Write,
+};
 use crate::retrieval::Retrieval;
 
 /// A search path over a directory of its own.
@@ -124,10 +126,12 @@ fn ids(hits: &[Hit]) -> Vec<&str> {
 fn request(legs: Legs, text: &str) -> SearchRequest {
     SearchRequest {
         text: text.into(),
+        syntax: Syntax::Query,
         corpora: vec![Corpus::Runbooks],
         filter: Filter::default(),
         limit: 10,
         legs,
+        explain: false,
     }
 }
 

@@ -1,15 +1,18 @@
 //! Asking the vector leg for records.
 
 use atlas_domain::{Corpus, Filter, LogTemplate, Noun, RecordId, RecordKey, TenantScope};
-use atlas_index::VectorHit;
+use atlas_index::{Demands, VectorHit};
 use atlas_store::{ListQuery, Store, StoreError};
 
+use crate::question::Question;
 use crate::ranking::{DEPTH, Found};
 use crate::tenant::Tenant;
 
 /// Templates that are expanded to lines, and the newest lines of each.
 const TEMPLATES: usize = 10;
 const LINES_PER_TEMPLATE: usize = 10;
+/// Records looked at for those that fulfil the demands of a query.
+const DEEPEST: usize = 6_400;
 
 /// The corpus whose vectors stand for `corpus`: log lines are compared through their templates,
 /// of which there are a thousand times fewer.
@@ -23,20 +26,55 @@ pub(crate) fn find(
     tenant: &Tenant,
     corpus: Corpus,
     query: &[f32],
-    filter: &Filter,
+    question: &Question,
     found: &mut Found,
 ) -> Result<(), StoreError> {
+    let Question { filter, demands, .. } = question;
     if corpus == Corpus::Logs {
         // A template has no facets of its own lines; the filter is applied to the lines.
         let templates = nearest(tenant, Corpus::LogTemplates, query, &Filter::default(), DEPTH);
-        found.vector = lines(store, &tenant.scope, templates, filter)?;
-    } else {
-        for hit in nearest(tenant, corpus, query, filter, DEPTH) {
-            found.chunks.insert(hit.id.clone(), hit.chunk);
-            found.vector.push((hit.id, hit.score));
+        let lines = lines(store, &tenant.scope, templates, filter)?;
+        found.vector = admitted(tenant, corpus, lines, |(id, _)| id, demands);
+        return Ok(());
+    }
+    let mut depth = DEPTH;
+    let hits = loop {
+        let hits = nearest(tenant, corpus, query, filter, depth);
+        let is_all = hits.len() < depth || depth >= DEEPEST;
+        let hits = admitted(tenant, corpus, hits, |hit| &hit.id, demands);
+        if is_all || hits.len() >= DEPTH {
+            break hits;
         }
+        depth *= 8;
+    };
+    for hit in hits.into_iter().take(DEPTH) {
+        found.chunks.insert(hit.id.clone(), hit.chunk);
+        found.vector.push((hit.id, hit.score));
     }
     Ok(())
+}
+
+/// Those that fulfil the demands, which only words can tell. Without words there are none: an
+/// answer without the phrase that was asked for is worse than one without this leg.
+fn admitted<T>(
+    tenant: &Tenant,
+    corpus: Corpus,
+    hits: Vec<T>,
+    id: impl Fn(&T) -> &RecordId,
+    demands: &Demands,
+) -> Vec<T> {
+    if demands.is_empty() || hits.is_empty() {
+        return hits;
+    }
+    let Some(lexical) = tenant.legs(corpus).and_then(|legs| legs.lexical.as_ref()) else { return Vec::new() };
+    let ids: Vec<RecordId> = hits.iter().map(|hit| id(hit).clone()).collect();
+    match lexical.admitted(&ids, demands) {
+        Ok(admitted) => hits.into_iter().filter(|hit| admitted.contains(id(hit))).collect(),
+        Err(reason) => {
+            tracing::warn!(%corpus, %reason, "the lexical leg did not say which records fulfil the query");
+            Vec::new()
+        }
+    }
 }
 
 /// The nearest records, each by its nearest chunk, best first, ties by id.

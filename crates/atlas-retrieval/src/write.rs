@@ -135,6 +135,10 @@ fn chunks(record: &RecordDraft, passages: Passages, vectors: Option<&Vectors>) -
         Passages::Markdown(markdown) => {
             let counter = vectors.map_or(&RoughTokens as &dyn atlas_embed::TokenCounter, Vectors::tokens);
             let pieces = chunk::split(&record.title, &markdown, counter, chunk::budget(counter));
+            // A record that is nothing but a title is found by what the title means.
+            if pieces.is_empty() && !record.title.trim().is_empty() {
+                return vec![draft(String::new(), record.title.clone())];
+            }
             pieces.into_iter().map(|piece| draft(piece.heading, piece.text)).collect()
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use atlas_domain::{Alert, Corpus, Filter, Incident, RecordId, RecordKey, TenantScope, Timestamp};
-use atlas_retrieval::{Leg, Legs, Retrieval, SearchAnswer, SearchRequest};
+use atlas_retrieval::{Leg, Legs, Retrieval, SearchAnswer, SearchRequest, Syntax};
 use jiff::SignedDuration;
 use serde::Serialize;
 
@@ -190,10 +190,12 @@ async fn runbook_sections(
 ) -> Result<(), FeatureError> {
     let request = SearchRequest {
         text: runbook_query(incident, alerts),
+        syntax: Syntax::Words,
         corpora: vec![Corpus::Runbooks],
         filter: Filter::default(),
         limit: SECTIONS,
         legs: Legs::HYBRID,
+        explain: false,
     };
     let answer = retrieval.search(scope, request).await?;
     found.note(&answer);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use atlas_domain::{Facets, Filter, RecordId, Timestamp};
 use proptest::prelude::*;
 
-use super::{LexicalChange, LexicalIndex};
+use super::{LexicalChange, LexicalIndex, LexicalQuery};
 
 fn changes() -> Vec<LexicalChange> {
     let put = |number: usize| LexicalChange::Put {
@@ -43,7 +43,15 @@ fn check_usable(dir: &Path) -> Option<String> {
         );
     }
     opened.index.apply(&changes(), 6).expect("a rebuilt index takes changes");
-    assert_eq!(opened.index.search("disk", &Filter::default(), 100).expect("any text is a query").len(), 40);
+    assert_eq!(
+        opened
+            .index
+            .search(LexicalQuery::words("disk", &Filter::default()), 100)
+            .expect("any text is a query")
+            .hits
+            .len(),
+        40
+    );
     opened.rebuilt
 }
 

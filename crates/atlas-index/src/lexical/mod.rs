@@ -7,17 +7,22 @@
 //! The writer lives for one [`LexicalIndex::apply`] only: its threads and buffers are the larger
 //! part of an open index's memory, and most tenants are idle most of the time.
 
+mod conditions;
 mod open;
 mod query;
 mod schema;
 mod search;
 mod tokens;
+mod typos;
 
+#[cfg(test)]
+mod asking_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
@@ -27,7 +32,10 @@ use tantivy::indexer::LogMergePolicy;
 use tantivy::{Index, IndexReader, IndexWriter, TantivyDocument, Term};
 
 use crate::IndexError;
+pub use conditions::Demands;
+pub use query::matched_words;
 use schema::Fields;
+pub use typos::Correction;
 
 /// Room for ten thousand log lines in one segment; a batch that needs more is cut into several,
 /// which are merged. Taken as it is filled, and only while a batch is applied.
@@ -62,6 +70,38 @@ pub enum LexicalChange {
         /// Which record.
         id: RecordId,
     },
+}
+
+/// What the lexical leg is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct LexicalQuery<'a> {
+    /// Words to look for. Without any, the newest records that fulfil the conditions are found.
+    pub text: &'a str,
+    /// Phrases that count beside the words.
+    pub phrases: &'a [String],
+    /// Facets of every answer.
+    pub filter: &'a Filter,
+    /// What else an answer has, or has not.
+    pub demands: &'a Demands,
+}
+
+impl<'a> LexicalQuery<'a> {
+    /// Words and facets, and nothing else.
+    pub fn words(text: &'a str, filter: &'a Filter) -> Self {
+        static NONE: Demands = Demands::NONE;
+        Self { text, phrases: &[], filter, demands: &NONE }
+    }
+}
+
+/// What the lexical leg found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LexicalAnswer {
+    /// Best first, ties by id.
+    pub hits: Vec<LexicalHit>,
+    /// What a record would score that is about nothing but the words of the query, known or not.
+    pub best_possible: f32,
+    /// Words that are in no record, and what was searched in their place.
+    pub corrections: Vec<Correction>,
 }
 
 /// A record that the lexical leg found.
@@ -153,15 +193,20 @@ impl LexicalIndex {
         self.len() == 0
     }
 
-    /// Records by the words of a free text, best first, ties by id. Any text is a query.
-    pub fn search(&self, query: &str, filter: &Filter, depth: usize) -> Result<Vec<LexicalHit>, IndexError> {
-        guarded("searched", || search::by_words(self, query, filter, depth))
+    /// Records by words, best first, ties by id. Any text is a query.
+    pub fn search(&self, asked: LexicalQuery<'_>, depth: usize) -> Result<LexicalAnswer, IndexError> {
+        guarded("searched", || search::by_words(self, asked, depth))
     }
 
     /// Records one of whose names is the whole query or an identifier in it, newest first, ties
     /// by id.
-    pub fn exact(&self, query: &str, filter: &Filter, depth: usize) -> Result<Vec<LexicalHit>, IndexError> {
-        guarded("searched", || search::by_name(self, query, filter, depth))
+    pub fn exact(&self, asked: LexicalQuery<'_>, depth: usize) -> Result<Vec<LexicalHit>, IndexError> {
+        guarded("searched", || search::by_name(self, asked, depth))
+    }
+
+    /// Those of `ids` that fulfil the demands: how another leg keeps to them.
+    pub fn admitted(&self, ids: &[RecordId], demands: &Demands) -> Result<HashSet<RecordId>, IndexError> {
+        guarded("searched", || search::admitted(self, ids, demands))
     }
 }
 

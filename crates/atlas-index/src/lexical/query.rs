@@ -1,8 +1,8 @@
-//! Reading a query: free text in, terms out. No query language, so no syntax errors; a leading
-//! minus is a command-line flag more often than a wish, so it excludes nothing.
+//! Reading words: free text in, terms out, so there are no syntax errors. Phrases, exclusions and
+//! fields were taken out before, by whoever knows that a person typed them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::tokens::OperationsTokenizer;
 
@@ -34,6 +34,15 @@ pub(super) fn query_terms(tokenizer: &mut OperationsTokenizer, text: &str) -> Ve
         .cloned()
         .collect();
     if meaningful.is_empty() { counted } else { meaningful }
+}
+
+/// The words of a query that a record has, as the index cuts them, in the order of the query.
+pub fn matched_words(query: &str, title: &str, text: &str) -> Vec<String> {
+    let mut tokenizer = OperationsTokenizer::default();
+    let of_record: HashSet<String> =
+        [title, text].into_iter().flat_map(|part| tokenizer.terms(part)).map(|term| term.text).collect();
+    let words = query_terms(&mut tokenizer, query).into_iter().map(|(word, _)| word);
+    words.filter(|word| of_record.contains(word)).collect()
 }
 
 /// Alert annotations carry `{{ $labels.pod }}`: the names inside belong to the template language,

@@ -3,7 +3,7 @@
 use atlas_domain::{Facets, Filter, Timestamp};
 use tantivy::TantivyDocument;
 use tantivy::schema::{
-    FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
+    FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions,
 };
 
 use super::LexicalChange;
@@ -30,7 +30,7 @@ impl Fields {
         let words = TextFieldIndexing::default()
             .set_tokenizer(TOKENIZER)
             .set_index_option(IndexRecordOption::WithFreqsAndPositions);
-        let id = builder.add_text_field("id", STRING | STORED);
+        let id = builder.add_text_field("id", STRING | FAST);
         let words = builder.add_text_field("words", TextOptions::default().set_indexing_options(words));
         // `STRING` keeps a value as one term, without lengths or frequencies.
         let exact = builder.add_text_field("exact", STRING);
@@ -45,7 +45,8 @@ impl Fields {
         let mut document = TantivyDocument::new();
         document.add_text(self.id, id.as_str());
         document.add_i64(self.at, facets.at.as_microsecond());
-        for words in [title, text] {
+        // A title is indexed twice: what a record is called says more than what it mentions.
+        for words in [title, title, text] {
             if !words.is_empty() {
                 document.add_text(self.words, words);
             }

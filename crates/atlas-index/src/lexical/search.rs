@@ -1,146 +1,251 @@
 //! Answering from the lexical index.
 
-use std::ops::Bound;
+use std::collections::HashSet;
 
 use atlas_domain::{Filter, RecordId};
-use tantivy::collector::TopDocs;
-use tantivy::query::{
-    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, Query, RangeQuery, TermQuery,
-    TermSetQuery,
-};
-use tantivy::schema::{IndexRecordOption, Value};
-use tantivy::{DocAddress, Order, Searcher, TantivyDocument, Term};
+use tantivy::collector::{DocSetCollector, TopDocs};
+use tantivy::columnar::StrColumn;
+use tantivy::query::{AllQuery, BooleanQuery, BoostQuery, Occur, Query, TermQuery, TermSetQuery};
+use tantivy::schema::IndexRecordOption;
+use tantivy::{DocAddress, Order, Searcher, Term};
 
+use super::conditions::{Demands, ids_query, narrowed, phrase_query};
 use super::query::{exact_candidates, query_terms};
-use super::schema::{ceil_microsecond, wanted_facets};
 use super::tokens::OperationsTokenizer;
-use super::{LexicalHit, LexicalIndex};
+use super::typos::{Correction, corrections};
+use super::{LexicalAnswer, LexicalHit, LexicalIndex, LexicalQuery};
 
 /// A pasted log or stack trace has thousands of terms; the rarest of them find what it is about.
 const MOST_TERMS: usize = 256;
+/// With fewer hits than this, unknown words are taken for misspelt ones.
+const FEW_HITS: usize = 5;
+/// A correction is a guess.
+const CORRECTION_WEIGHT: f32 = 0.5;
 
 type Clauses = Vec<(Occur, Box<dyn Query>)>;
 
 pub(super) fn by_words(
     index: &LexicalIndex,
-    text: &str,
-    filter: &Filter,
+    asked: LexicalQuery<'_>,
+    depth: usize,
+) -> tantivy::Result<LexicalAnswer> {
+    let searcher = index.reader.searcher();
+    let mut answer = LexicalAnswer::default();
+    if depth == 0 {
+        return Ok(answer);
+    }
+    let words = Words::of(index, &searcher, asked.text)?;
+    if words.is_empty() && asked.text.trim().is_empty() {
+        // Conditions alone: the newest records that fulfil them.
+        if !(asked.filter.is_empty() && asked.demands.is_empty()) {
+            let all = Box::new(AllQuery);
+            answer.hits = newest(index, &searcher, all, asked.filter, asked.demands, depth)?;
+            // Nothing but the order tells them apart, and whoever merges legs goes by scores.
+            for (place, hit) in (1u16..).zip(&mut answer.hits) {
+                hit.score = 1.0 / f32::from(place);
+            }
+        }
+        return Ok(answer);
+    }
+    answer.best_possible = words.best_possible;
+    answer.hits = ranked(index, &searcher, words.clauses(index, asked.phrases), asked, depth)?;
+    if answer.hits.len() < FEW_HITS && !words.unknown.is_empty() {
+        answer.corrections = corrections(index, &searcher, &words.unknown)?;
+        if !answer.corrections.is_empty() {
+            let mut clauses = words.clauses(index, asked.phrases);
+            clauses.extend(corrected(index, &answer.corrections));
+            answer.hits = ranked(index, &searcher, clauses, asked, depth)?;
+        }
+    }
+    Ok(answer)
+}
+
+/// The terms of a query that are in the index, and the words that are not.
+struct Words {
+    known: Vec<Word>,
+    unknown: Vec<String>,
+    /// The sum of what each can give to a score.
+    best_possible: f32,
+}
+
+struct Word {
+    term: Term,
+    n_records: u64,
+    count: u32,
+    is_identifier: bool,
+}
+
+impl Words {
+    fn of(index: &LexicalIndex, searcher: &Searcher, text: &str) -> tantivy::Result<Self> {
+        let mut words = Self { known: Vec::new(), unknown: Vec::new(), best_possible: 0.0 };
+        let n_all: u64 = searcher.segment_readers().iter().map(|segment| u64::from(segment.max_doc())).sum();
+        let mut best = Vec::new();
+        for (text, count) in query_terms(&mut OperationsTokenizer::default(), text) {
+            let term = Term::from_field_text(index.fields.words, &text);
+            let n_records = searcher.doc_freq(&term)?;
+            best.push(count as f32 * most_for_one(n_records, n_all));
+            if n_records == 0 {
+                words.unknown.push(text);
+            } else {
+                words.known.push(Word { term, n_records, count, is_identifier: is_identifier(&text) });
+            }
+        }
+        if words.known.len() > MOST_TERMS {
+            words.known.sort_by_key(|word| word.n_records);
+            words.known.truncate(MOST_TERMS);
+            best.sort_by(|a, b| b.total_cmp(a));
+            best.truncate(MOST_TERMS);
+        }
+        words.best_possible = best.into_iter().sum();
+        Ok(words)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.unknown.is_empty()
+    }
+
+    fn clauses(&self, index: &LexicalIndex, phrases: &[String]) -> Clauses {
+        let words = self.known.iter().map(|word| {
+            // A line with an address as source and as destination is no more about the address.
+            let counting =
+                if word.is_identifier { IndexRecordOption::Basic } else { IndexRecordOption::WithFreqs };
+            let query = Box::new(TermQuery::new(word.term.clone(), counting));
+            (Occur::Should, boosted(query, word.count as f32))
+        });
+        let phrases = phrases.iter().filter_map(|phrase| Some((Occur::Should, phrase_query(index, phrase)?)));
+        words.chain(phrases).collect()
+    }
+}
+
+/// What BM25 gives at most for a word that `n_records` of `n_all` have: its rarity times the limit
+/// that repetition goes to, with tantivy's constant of 1.2.
+fn most_for_one(n_records: u64, n_all: u64) -> f32 {
+    let (has, has_not) = (n_records as f32 + 0.5, n_all.saturating_sub(n_records) as f32 + 0.5);
+    (1.0 + has_not / has).ln() * 2.2
+}
+
+/// Four digits or more: an address, a block, a trace, a moment.
+fn is_identifier(term: &str) -> bool {
+    term.chars().filter(char::is_ascii_digit).nth(3).is_some()
+}
+
+fn boosted(query: Box<dyn Query>, factor: f32) -> Box<dyn Query> {
+    if factor == 1.0 { query } else { Box::new(BoostQuery::new(query, factor)) }
+}
+
+fn corrected(index: &LexicalIndex, corrections: &[Correction]) -> Clauses {
+    let readings = corrections.iter().flat_map(|correction| &correction.readings);
+    let clause = |reading: &String| {
+        let term = Term::from_field_text(index.fields.words, reading);
+        let word = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
+        (Occur::Should, boosted(word, CORRECTION_WEIGHT))
+    };
+    readings.map(clause).collect()
+}
+
+fn ranked(
+    index: &LexicalIndex,
+    searcher: &Searcher,
+    clauses: Clauses,
+    asked: LexicalQuery<'_>,
     depth: usize,
 ) -> tantivy::Result<Vec<LexicalHit>> {
-    let searcher = index.reader.searcher();
-    let words = words_query(index, &searcher, text)?;
-    if words.is_empty() || depth == 0 {
+    if clauses.is_empty() {
         return Ok(Vec::new());
     }
-    let query = filtered(index, Box::new(BooleanQuery::new(words)), filter);
+    let query = narrowed(index, Box::new(BooleanQuery::new(clauses)), asked.filter, asked.demands);
     let most = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX);
     // Equal scores straddling the cut would be chosen by segment order, which changes with every
     // merge. The margin lets ids decide, also among the hundreds of equal lines of a log.
     let margin = depth.saturating_mul(2).saturating_add(1024).min(most.max(1));
     let found = searcher.search(&query, &TopDocs::with_limit(margin).order_by_score())?;
-    let mut hits = Vec::with_capacity(found.len());
     let cut = found.get(depth.saturating_sub(1)).map_or(f32::MIN, |(score, _)| *score);
+    let mut ids = Ids::of(searcher)?;
+    let mut hits = Vec::with_capacity(depth.min(found.len()));
     for (score, at) in found.into_iter().take_while(|(score, _)| *score >= cut) {
-        hits.push(LexicalHit { id: id_of(index, &searcher, at)?, score });
+        hits.push(LexicalHit { id: ids.at(at)?, score });
     }
     hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
     hits.truncate(depth);
     Ok(hits)
 }
 
-fn words_query(index: &LexicalIndex, searcher: &Searcher, text: &str) -> tantivy::Result<Clauses> {
-    let field = index.fields.words;
-    let mut terms = Vec::new();
-    for (text, count) in query_terms(&mut OperationsTokenizer::default(), text) {
-        let term = Term::from_field_text(field, &text);
-        let records = searcher.doc_freq(&term)?;
-        if records > 0 {
-            terms.push((records, count, term));
-        }
-    }
-    if terms.len() > MOST_TERMS {
-        terms.sort_by_key(|(records, ..)| *records);
-        terms.truncate(MOST_TERMS);
-    }
-    let clause = |(_, count, term): (u64, u32, Term)| {
-        let query: Box<dyn Query> = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
-        let query = if count > 1 { Box::new(BoostQuery::new(query, count as f32)) } else { query };
-        (Occur::Should, query)
-    };
-    Ok(terms.into_iter().map(clause).collect())
-}
-
 pub(super) fn by_name(
     index: &LexicalIndex,
-    text: &str,
-    filter: &Filter,
+    asked: LexicalQuery<'_>,
     depth: usize,
 ) -> tantivy::Result<Vec<LexicalHit>> {
-    let names = exact_candidates(text);
+    let names = exact_candidates(asked.text);
     if names.is_empty() || depth == 0 {
         return Ok(Vec::new());
     }
     let fields = [index.fields.exact, index.fields.id];
     let terms = names.iter().take(MOST_TERMS);
     let terms = terms.flat_map(|name| fields.map(|field| Term::from_field_text(field, name)));
-    let query = filtered(index, Box::new(TermSetQuery::new(terms)), filter);
     let searcher = index.reader.searcher();
+    let named = Box::new(TermSetQuery::new(terms));
+    newest(index, &searcher, named, asked.filter, asked.demands, depth)
+}
+
+/// Those of `ids` that fulfil the demands.
+pub(super) fn admitted(
+    index: &LexicalIndex,
+    ids: &[RecordId],
+    demands: &Demands,
+) -> tantivy::Result<HashSet<RecordId>> {
+    let searcher = index.reader.searcher();
+    let query = narrowed(index, Box::new(ids_query(index, ids)), &Filter::default(), demands);
+    let found = searcher.search(&query, &DocSetCollector)?;
+    let mut ids = Ids::of(&searcher)?;
+    found.into_iter().map(|at| ids.at(at)).collect()
+}
+
+fn newest(
+    index: &LexicalIndex,
+    searcher: &Searcher,
+    query: Box<dyn Query>,
+    filter: &Filter,
+    demands: &Demands,
+    depth: usize,
+) -> tantivy::Result<Vec<LexicalHit>> {
+    let query = narrowed(index, query, filter, demands);
     // Twice the depth for the same reason as above: equal times are ordered by id.
     let newest = TopDocs::with_limit(depth.saturating_mul(2).saturating_add(64).min(1 << 20));
     let found = searcher.search(&query, &newest.order_by_fast_field::<i64>("at", Order::Desc))?;
+    let mut ids = Ids::of(searcher)?;
     let mut hits = Vec::with_capacity(found.len());
     for (at, address) in found {
-        hits.push((at, id_of(index, &searcher, address)?));
+        hits.push((at, ids.at(address)?));
     }
     hits.sort_by(|(a_at, a), (b_at, b)| b_at.cmp(a_at).then_with(|| a.cmp(b)));
     Ok(hits.into_iter().take(depth).map(|(_, id)| LexicalHit { id, score: 1.0 }).collect())
 }
 
-/// `query` among the records that match `filter`, without a change of scores.
-fn filtered(index: &LexicalIndex, query: Box<dyn Query>, filter: &Filter) -> Box<dyn Query> {
-    let mut conditions = conditions(index, filter);
-    if conditions.is_empty() {
-        return query;
-    }
-    conditions.insert(0, (Occur::Must, query));
-    Box::new(BooleanQuery::new(conditions))
+/// The ids of documents, from a column: the store of whole documents is compressed in blocks, and
+/// a hundred hits lie in as many blocks.
+struct Ids {
+    columns: Vec<Option<StrColumn>>,
+    text: String,
 }
 
-fn conditions(index: &LexicalIndex, filter: &Filter) -> Clauses {
-    let mut clauses: Vec<Box<dyn Query>> = Vec::new();
-    for values in wanted_facets(filter) {
-        let terms = values.iter().map(|value| Term::from_field_text(index.fields.facet, value));
-        clauses.push(Box::new(TermSetQuery::new(terms)));
+impl Ids {
+    fn of(searcher: &Searcher) -> tantivy::Result<Self> {
+        let column = |segment: &tantivy::SegmentReader| segment.fast_fields().str("id");
+        let columns = searcher.segment_readers().iter().map(column).collect::<tantivy::Result<_>>()?;
+        Ok(Self { columns, text: String::new() })
     }
-    if filter.since.is_some() || filter.until.is_some() {
-        clauses.push(time_query(index, filter));
-    }
-    let unscored =
-        |clause| -> (Occur, Box<dyn Query>) { (Occur::Must, Box::new(ConstScoreQuery::new(clause, 0.0))) };
-    clauses.into_iter().map(unscored).collect()
-}
 
-fn time_query(index: &LexicalIndex, filter: &Filter) -> Box<dyn Query> {
-    let term = |time| Term::from_field_i64(index.fields.at, ceil_microsecond(time));
-    // A range that ends before it begins is legal to ask and matches nothing.
-    if let (Some(since), Some(until)) = (filter.since, filter.until)
-        && since >= until
-    {
-        return Box::new(EmptyQuery);
+    fn at(&mut self, at: DocAddress) -> tantivy::Result<RecordId> {
+        self.text.clear();
+        let column = self.columns.get(at.segment_ord as usize).and_then(Option::as_ref);
+        if let Some(column) = column
+            && let Some(ordinal) = column.term_ords(at.doc_id).next()
+        {
+            column.ord_to_str(ordinal, &mut self.text)?;
+        }
+        RecordId::new(self.text.as_str()).map_err(|_| {
+            let damage = "a document has no id".to_owned();
+            tantivy::error::DataCorruption::comment_only(damage).into()
+        })
     }
-    let lower = filter.since.map_or(Bound::Unbounded, |since| Bound::Included(term(since)));
-    let upper = filter.until.map_or(Bound::Unbounded, |until| Bound::Excluded(term(until)));
-    match (&lower, &upper) {
-        (Bound::Unbounded, Bound::Unbounded) => Box::new(AllQuery),
-        _ => Box::new(RangeQuery::new(lower, upper)),
-    }
-}
-
-fn id_of(index: &LexicalIndex, searcher: &Searcher, at: DocAddress) -> tantivy::Result<RecordId> {
-    let document: TantivyDocument = searcher.doc(at)?;
-    let id = document.get_first(index.fields.id).and_then(|value| value.as_str());
-    id.and_then(|id| RecordId::new(id).ok()).ok_or_else(|| {
-        let damage = "a document has no id".to_owned();
-        tantivy::error::DataCorruption::comment_only(damage).into()
-    })
 }

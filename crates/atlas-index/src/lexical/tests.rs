@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use atlas_domain::{Facets, Filter, RecordId, Timestamp};
 use proptest::prelude::*;
 
-use super::{LexicalChange, LexicalHit, LexicalIndex};
+use super::{LexicalChange, LexicalHit, LexicalIndex, LexicalQuery};
 
 fn id(name: &str) -> RecordId {
     RecordId::new(name).expect("short and printable")
@@ -35,12 +35,23 @@ fn names(hits: &[LexicalHit]) -> Vec<&str> {
 
 #[track_caller]
 fn check(index: &LexicalIndex, query: &str, expect: &[&str]) {
-    assert_eq!(names(&index.search(query, &Filter::default(), 10).expect("any text is a query")), expect);
+    assert_eq!(
+        names(
+            &index
+                .search(LexicalQuery::words(query, &Filter::default()), 10)
+                .expect("any text is a query")
+                .hits
+        ),
+        expect
+    );
 }
 
 #[track_caller]
 fn check_exact(index: &LexicalIndex, query: &str, expect: &[&str]) {
-    assert_eq!(names(&index.exact(query, &Filter::default(), 10).expect("any text is a query")), expect);
+    assert_eq!(
+        names(&index.exact(LexicalQuery::words(query, &Filter::default()), 10).expect("any text is a query")),
+        expect
+    );
 }
 
 #[test]
@@ -57,14 +68,24 @@ fn identifiers_are_found_in_text_as_written_and_by_part() {
         ["coredns", "kube-system/coredns-7d9", "kube-system", "error.log", "/var/log/nginx/error.log"]
     {
         assert_eq!(
-            names(&index.search(query, &Filter::default(), 1).expect("any text is a query")),
+            names(
+                &index
+                    .search(LexicalQuery::words(query, &Filter::default()), 1)
+                    .expect("any text is a query")
+                    .hits
+            ),
             ["b"],
             "{query}"
         );
     }
     for query in ["econnrefused", "crash looping pods", "kubepodcrashlooping"] {
         assert_eq!(
-            names(&index.search(query, &Filter::default(), 1).expect("any text is a query")),
+            names(
+                &index
+                    .search(LexicalQuery::words(query, &Filter::default()), 1)
+                    .expect("any text is a query")
+                    .hits
+            ),
             ["c"],
             "{query}"
         );
@@ -97,7 +118,15 @@ fn equal_scores_are_ordered_by_id() {
     let changes: Vec<_> = ["d", "b", "e", "a", "c"].iter().map(|name| put(name, "", "same text")).collect();
     let index = index(&changes);
     check(&index, "text", &["a", "b", "c", "d", "e"]);
-    assert_eq!(names(&index.search("text", &Filter::default(), 2).expect("any text is a query")), ["a", "b"]);
+    assert_eq!(
+        names(
+            &index
+                .search(LexicalQuery::words("text", &Filter::default()), 2)
+                .expect("any text is a query")
+                .hits
+        ),
+        ["a", "b"]
+    );
 }
 
 #[test]
@@ -131,7 +160,7 @@ fn a_bound_between_two_microseconds_means_the_later_one() {
     let index = index(&changes);
     let between = Timestamp::from_nanosecond(1500).expect("near the epoch");
     let found = |filter| {
-        let hits = index.search("x", &filter, 9).expect("any text is a query");
+        let hits = index.search(LexicalQuery::words("x", &filter), 9).expect("any text is a query").hits;
         hits.into_iter().map(|hit| hit.id.as_str().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(found(Filter { since: Some(between), ..Filter::default() }), ["r2"]);
@@ -144,7 +173,10 @@ fn a_query_with_thousands_of_terms_is_answered_by_its_rarest() {
     let noise = (0..600).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ");
     let index =
         index(&[put("a", "", &noise), put("b", "", &noise), put("c", "", &format!("{noise} needle"))]);
-    let hits = index.search(&format!("{noise} needle"), &Filter::default(), 1).expect("any text is a query");
+    let hits = index
+        .search(LexicalQuery::words(&format!("{noise} needle"), &Filter::default()), 1)
+        .expect("any text is a query")
+        .hits;
     assert_eq!(names(&hits), ["c"]);
 }
 
@@ -158,11 +190,19 @@ fn a_reopened_directory_covers_the_same_and_answers_the_same() {
         let change = put(&format!("r{seq}"), "disk", &"disk full ".repeat(seq as usize));
         opened.index.apply(&[change], seq).expect("applied");
     }
-    let before = opened.index.search("full disk", &Filter::default(), 20).expect("any text is a query");
+    let before = opened
+        .index
+        .search(LexicalQuery::words("full disk", &Filter::default()), 20)
+        .expect("any text is a query")
+        .hits;
     drop(opened.index);
     let opened = LexicalIndex::open(Some(&path)).expect("an old directory");
     assert_eq!((opened.seq, opened.rebuilt), (12, None));
-    let after = opened.index.search("full disk", &Filter::default(), 20).expect("any text is a query");
+    let after = opened
+        .index
+        .search(LexicalQuery::words("full disk", &Filter::default()), 20)
+        .expect("any text is a query")
+        .hits;
     assert_eq!(names(&after), names(&before));
     assert_eq!(after.len(), 12);
 }
@@ -243,9 +283,9 @@ proptest! {
         prop_assert_eq!(index.len(), naive.len());
         for filter in filters {
             let expect: Vec<&RecordId> = naive.iter().filter(|(_, facets)| filter.matches(facets)).map(|(id, _)| id).collect();
-            let hits = index.search("words", &filter, 50).expect("any text is a query");
+            let hits = index.search(LexicalQuery::words("words", &filter), 50).expect("any text is a query").hits;
             prop_assert_eq!(hits.iter().map(|hit| &hit.id).collect::<Vec<_>>(), expect.clone(), "{:?}", &filter);
-            let mut exact: Vec<_> = index.exact("name-1", &filter, 50).expect("any text is a query").into_iter().map(|hit| hit.id).collect();
+            let mut exact: Vec<_> = index.exact(LexicalQuery::words("name-1", &filter), 50).expect("any text is a query").into_iter().map(|hit| hit.id).collect();
             exact.sort();
             prop_assert_eq!(exact.iter().collect::<Vec<_>>(), expect);
         }
@@ -255,8 +295,8 @@ proptest! {
     fn any_text_is_a_query(text in ".{0,60}", marks in "[-+&|!(){}\\[\\]^\"~*?:\\\\/ a-z]{0,40}") {
         let index = index(&[put("a", "some title", "and text")]);
         for query in [text, marks] {
-            index.search(&query, &Filter::default(), 3).expect("any text is a query");
-            index.exact(&query, &Filter::default(), 3).expect("any text is a query");
+            index.search(LexicalQuery::words(&query, &Filter::default()), 3).expect("any text is a query").hits;
+            index.exact(LexicalQuery::words(&query, &Filter::default()), 3).expect("any text is a query");
         }
     }
 }

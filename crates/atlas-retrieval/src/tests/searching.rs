@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use atlas_domain::{Alert, AlertStatus, LogRecord, LogTemplate};
 
 use super::*;
-use crate::api::{Leg, RetrievalError};
+use crate::api::{Leg, Matches, RetrievalError};
 
 async fn refused(bench: &Bench, request: SearchRequest) -> &'static str {
     match bench.retrieval.search(&acme(), request).await {
@@ -131,6 +131,118 @@ async fn several_corpora_are_answered_together() {
     let mut found = ids(&answer.hits);
     found.sort_unstable();
     assert_eq!(found, ["incident", "runbook"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_of_a_query_hold_in_every_leg() {
+    let bench = Bench::new();
+    let mut documents = vec![
+        runbook("refused", "the connection refused"),
+        runbook("scattered", "the refused connection"),
+        runbook("payments", "payments: the connection refused"),
+    ];
+    for (document, service) in documents.iter_mut().zip(["shop", "desk", "shop"]) {
+        document.record.facets.service = Some(service.into());
+    }
+    bench.write(documents).await;
+    bench.settled().await;
+    for legs in [Legs::LEXICAL, Legs::VECTOR, Legs::HYBRID] {
+        for (query, expect) in [
+            ("\"connection refused\"", vec!["payments", "refused"]),
+            ("connection -payments", vec!["refused", "scattered"]),
+            ("connection service:shop", vec!["payments", "refused"]),
+            ("connection -service:shop", vec!["scattered"]),
+            ("connection id:scattered", vec!["scattered"]),
+            ("connection since:1h", vec![]),
+            ("connection before:1970-01-02 service:desk", vec!["scattered"]),
+        ] {
+            let answer = bench.search(legs, query).await;
+            let mut found = ids(&answer.hits);
+            found.sort_unstable();
+            assert_eq!(found, expect, "{legs:?} {query}");
+            assert!(answer.read_as.is_some() && answer.notes.is_empty(), "{query}: {answer:?}");
+        }
+        let words = SearchRequest { syntax: Syntax::Words, ..request(legs, "connection -payments") };
+        let answer = bench.ask(words).await;
+        assert_eq!((answer.hits.len(), answer.read_as), (3, None), "{legs:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_with_mistakes_is_answered_and_they_are_named() {
+    let bench = Bench::new();
+    bench.write(vec![runbook("disk", "the volume is full"), runbook("pod", "a container crashes")]).await;
+    bench.settled().await;
+    for (query, part) in [
+        ("volume since:noon", "since:noon"),
+        ("\"volume full\"", "volume full"),
+        ("volume \"full", "\"full"),
+        ("volme", "volm"),
+    ] {
+        let answer = bench.search(Legs::HYBRID, query).await;
+        assert_eq!(ids(&answer.hits).first(), Some(&"disk"), "{query}");
+        assert_eq!(answer.notes.iter().map(|note| note.part.as_str()).collect::<Vec<_>>(), [part], "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_alone_list_the_newest_and_contradictions_nothing() {
+    let bench = Bench::new();
+    let mut documents = vec![runbook("a-old", "one"), runbook("b-new", "two")];
+    documents[1].record.facets.at = at(2_000);
+    for document in &mut documents {
+        document.record.facets.service = Some("shop".into());
+    }
+    bench.write(documents).await;
+    bench.settled().await;
+    let answer = bench.search(Legs::HYBRID, "service:shop").await;
+    bench.check(&answer, &["b-new", "a-old"]);
+    assert_eq!(answer.degraded, []);
+    let desk = Filter { service: vec!["desk".into()], ..Filter::default() };
+    let answer = bench.ask(SearchRequest { filter: desk, ..request(Legs::HYBRID, "service:shop") }).await;
+    bench.check(&answer, &[]);
+    assert_eq!((answer.matches, answer.degraded), (Matches::None, vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_score_is_explained_by_its_parts_if_that_is_asked() {
+    let bench = Bench::new();
+    bench.write(vec![runbook("disk", "the disk is full"), runbook("pod", "a pod crashes")]).await;
+    bench.settled().await;
+    let answer = bench.search(Legs::HYBRID, "full disk").await;
+    assert!(answer.hits.iter().all(|hit| hit.explain.is_none()));
+    let answer = bench.ask(SearchRequest { explain: true, ..request(Legs::HYBRID, "full disks") }).await;
+    let explained = answer.hits[0].explain.as_ref().expect("asked");
+    assert_eq!(explained.matched, ["full", "disk"]);
+    let sum: f32 = explained.parts.iter().map(|part| part.score).sum();
+    assert!((sum - answer.hits[0].score).abs() < 1e-5, "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_nothing_matches_is_an_answer() {
+    let bench = Bench::new();
+    bench.write(vec![runbook("disk", "the disk is full"), runbook("pod", "a pod crashes")]).await;
+    bench.settled().await;
+    let confidence = |answer: &SearchAnswer| answer.confidence;
+    let (about, beside) = (
+        bench.search(Legs::HYBRID, "the disk is full").await,
+        bench.search(Legs::HYBRID, "zebra stripes").await,
+    );
+    assert_eq!((about.matches, beside.matches), (Matches::Good, Matches::None));
+    assert!(confidence(&about) > confidence(&beside));
+    let named = bench.search(Legs::HYBRID, "disk").await;
+    assert_eq!((named.matches, named.confidence), (Matches::Good, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_one_hit_however_many_of_its_passages_match() {
+    let bench = Bench::new();
+    let section = "## Mitigation\n\nDelete old snapshots.\n\n";
+    bench.write(vec![runbook("disk", &section.repeat(6)), runbook("pod", "Delete the pod.")]).await;
+    bench.settled().await;
+    for legs in [Legs::LEXICAL, Legs::VECTOR, Legs::HYBRID] {
+        bench.check(&bench.search(legs, "delete old snapshots").await, &["disk", "pod"]);
+    }
 }
 
 fn alert(name: &str, summary: &str, started: i64) -> Alert {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use atlas_domain::{Corpus, Filter, TenantScope};
-use atlas_retrieval::{Hit, Leg, Legs, Retrieval, SearchAnswer, SearchRequest};
+use atlas_retrieval::{
+    Hit, Leg, Legs, Matches, Note, ReadAs, Retrieval, SearchAnswer, SearchRequest, Syntax,
+};
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,20 @@ pub(crate) struct SearchBody {
     /// a write at most 250 ms after its acknowledgement.
     #[serde(default)]
     refresh: bool,
+    /// `words` takes the query as it stands, without fields, phrases and exclusions.
+    #[serde(default)]
+    syntax: SyntaxName,
+    /// Say of every hit how its score came about.
+    #[serde(default)]
+    explain: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SyntaxName {
+    #[default]
+    Query,
+    Words,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -46,6 +62,12 @@ enum LegName {
 #[derive(Debug, Serialize)]
 pub(crate) struct SearchResult {
     hits: Vec<Hit>,
+    matches: Matches,
+    confidence: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_as: Option<ReadAs>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<Note>,
     degraded: Vec<Leg>,
     took_ms: u64,
 }
@@ -53,7 +75,8 @@ pub(crate) struct SearchResult {
 impl From<SearchAnswer> for SearchResult {
     fn from(answer: SearchAnswer) -> Self {
         let took_ms = u64::try_from(answer.took.as_millis()).unwrap_or(u64::MAX);
-        Self { hits: answer.hits, degraded: answer.degraded, took_ms }
+        let SearchAnswer { hits, matches, confidence, read_as, notes, degraded, took: _ } = answer;
+        Self { hits, matches, confidence, read_as, notes, degraded, took_ms }
     }
 }
 
@@ -83,9 +106,11 @@ pub(crate) async fn get(
         limit: params.parsed("limit", "a whole number")?,
         legs: None,
         refresh: params.parsed("refresh", "true or false")?.unwrap_or(false),
+        syntax: SyntaxName::Query,
+        explain: params.parsed("explain", "true or false")?.unwrap_or(false),
     };
     params.nothing_else(
-        "q, corpus, limit, refresh, since, until, service, severity, source, status and label.NAME",
+        "q, corpus, limit, refresh, explain, since, until, service, severity, source, status and label.NAME",
     )?;
     answer(&retrieval, &scope, body).await
 }
@@ -104,7 +129,7 @@ async fn answer(
 }
 
 fn request(body: SearchBody) -> Result<SearchRequest, Problem> {
-    let SearchBody { query, mut corpora, filter, limit, legs, refresh: _ } = body;
+    let SearchBody { query, mut corpora, filter, limit, legs, refresh: _, syntax, explain } = body;
     let invalid = |field: &str, reason: String| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", format!("{field}: {reason}"))
             .field(field)
@@ -138,7 +163,11 @@ fn request(body: SearchBody) -> Result<SearchRequest, Problem> {
             vector: names.contains(&LegName::Vector),
         },
     };
-    Ok(SearchRequest { text: query, corpora, filter, limit, legs })
+    let syntax = match syntax {
+        SyntaxName::Query => Syntax::Query,
+        SyntaxName::Words => Syntax::Words,
+    };
+    Ok(SearchRequest { text: query, syntax, corpora, filter, limit, legs, explain })
 }
 
 fn unsearchable(field: &str, name: &str) -> Problem {

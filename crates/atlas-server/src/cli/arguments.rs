@@ -55,7 +55,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
                             atlasai-tp search \"pods restart after out of memory\"\n  \
                             atlasai-tp search KubePodCrashLooping --corpus runbooks --limit 3\n  \
-                            atlasai-tp search \"block not found\" --corpus logs --json")]
+                            atlasai-tp search \"block not found\" --corpus logs --json\n  \
+                            atlasai-tp search 'timeout service:checkout since:2h -payments'")]
     Search(SearchArguments),
     /// Embed texts: one a line on standard input, one JSON array a line on standard output
     #[command(after_help = "Examples:\n  \

@@ -40,8 +40,14 @@ fn lines(answer: &Value) -> Vec<String> {
     if answer["degraded"].as_array().is_some_and(|legs| !legs.is_empty()) {
         lines.push("(keywords only: the embedding engine did not take part)".to_owned());
     }
+    for note in answer["notes"].as_array().unwrap_or(&none) {
+        let text = |name: &str| note[name].as_str().unwrap_or_default();
+        lines.push(format!("({}: {})", text("part"), text("reason")));
+    }
     if hits.is_empty() {
         lines.push("nothing found".to_owned());
+    } else if answer["matches"] == "none" {
+        lines.push("nothing matches; this comes nearest:".to_owned());
     }
     for (rank, hit) in hits.iter().enumerate() {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -97,6 +103,17 @@ mod tests {
     fn keyword_only_mode_is_visible() {
         let lines = lines(&json!({"degraded": ["vector"], "hits": []}));
         assert!(lines[0].contains("keywords only") && lines[1] == "nothing found");
+    }
+
+    #[test]
+    fn what_was_ignored_and_that_nothing_matches_is_said_first() {
+        let answer = json!({
+            "notes": [{"part": "since:noon", "reason": "it is no time"}],
+            "matches": "none",
+            "hits": [{"id": "a.md", "corpus": "runbooks", "legs": []}],
+        });
+        let lines = lines(&answer);
+        assert_eq!(lines[..2], ["(since:noon: it is no time)", "nothing matches; this comes nearest:"]);
     }
 
     #[test]
