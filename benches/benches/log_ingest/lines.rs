@@ -94,11 +94,11 @@ fn varied(line: &str, number: u64) -> String {
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = line.as_bytes().to_vec();
     let mut run = 0;
-    for at in 0..bytes.len() {
-        run = if bytes[at].is_ascii_digit() { run + 1 } else { 0 };
+    for byte in &mut bytes {
+        run = if byte.is_ascii_digit() { run + 1 } else { 0 };
         if run > 2 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            bytes[at] = b'0' + (state >> 60) as u8 % 10;
+            *byte = b'0' + (state >> 60) as u8 % 10;
         }
     }
     String::from_utf8(bytes).expect("digits replaced digits")

@@ -9,6 +9,9 @@ use super::lines::Lines;
 
 const QUESTIONS: usize = 200;
 
+/// Asks the question of a number, and says how much was found.
+type Question<'a> = Box<dyn FnMut(usize, &mut Connection) -> usize + 'a>;
+
 /// Whether the line with this word can be found.
 pub(crate) fn finds(connection: &mut Connection, word: &str) -> bool {
     let answer = search(connection, word, json!({}));
@@ -59,7 +62,7 @@ pub(crate) fn ask(connection: &mut Connection, source: &Lines, n_lines: usize) -
     ];
 
     let mut report = json!({});
-    let mut measure = |name: &str, mut question: Box<dyn FnMut(usize, &mut Connection) -> usize + '_>| {
+    let mut measure = |name: &str, mut question: Question<'_>| {
         let mut n_hits = 0;
         let mut times: Vec<f64> = (0..QUESTIONS)
             .map(|n| {
