@@ -8,7 +8,7 @@
 //! one that has found what nobody else has decides.
 //!
 //! Two things are missing from a list of hits and are made up here. A record that a leg did not
-//! list would have had at most the leg's worst score, if the list was cut; see
+//! list would have had some score up to the leg's worst, if the list was cut; see
 //! [`RankedLeg::unlisted`]. And where words cannot tell records apart, small differences in meaning
 //! come from the numbers in them and not from what they say; see [`level`].
 
@@ -27,11 +27,11 @@ pub struct RankedLeg<K> {
 }
 
 impl<K> RankedLeg<K> {
-    /// A leg that was asked for `depth` hits. What it has not listed is worth the worst that it
-    /// has when there was more to list, and nothing when that was all.
+    /// A leg that was asked for `depth` hits. What it has not listed lies between nothing and the
+    /// worst that it has when there was more to list, and is nothing when that was all.
     pub fn cut_at(depth: usize, weight: f32, hits: Vec<(K, f32)>) -> Self {
         let is_cut = hits.len() >= depth;
-        let unlisted = if is_cut { worst(&hits) } else { 0.0 };
+        let unlisted = if is_cut { worst(&hits) / 2.0 } else { 0.0 };
         Self { weight, unlisted, hits }
     }
 
@@ -143,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_cut_list_leaves_out_is_worth_its_worst() {
+    fn what_a_cut_list_leaves_out_is_worth_half_its_worst() {
         let cut = RankedLeg::cut_at(2, 1.0, vec![("a", 0.9), ("b", 0.6)]);
         let all = RankedLeg::cut_at(3, 1.0, vec![("a", 0.9), ("b", 0.6)]);
         let meaning = RankedLeg::of_everything(1.0, vec![("c", 0.9), ("d", 0.5)]);
-        assert_eq!((cut.unlisted, all.unlisted, meaning.unlisted), (0.6, 0.0, 0.5));
-        check(&[cut, meaning.clone()], &["c", "a", "b", "d"]);
+        assert_eq!((cut.unlisted, all.unlisted, meaning.unlisted), (0.3, 0.0, 0.5));
+        check(&[cut, meaning.clone()], &["a", "c", "b", "d"]);
         check(&[all, meaning], &["a", "b", "c", "d"]);
         assert_eq!(RankedLeg::<&str>::of_everything(1.0, vec![]).unlisted, 0.0);
     }

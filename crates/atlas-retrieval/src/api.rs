@@ -186,7 +186,7 @@ pub struct Hit {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
     /// What each leg gave to the score; they add up to it. A leg that did not list the hit gives
-    /// what the worst of its list would get.
+    /// something too: no more than to the worst that it listed.
     pub parts: Vec<ScorePart>,
     /// Words of the query that the record has, without their endings.
     pub matched: Vec<String>,
