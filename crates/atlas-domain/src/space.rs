@@ -59,6 +59,12 @@ impl EmbeddingSpace {
 pub struct SpaceId(String);
 
 impl SpaceId {
+    /// Reads a name that was stored as text; `None` when it was never one.
+    pub fn read(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 16 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -85,6 +91,15 @@ impl TextHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_name_reads_back_and_nothing_else_does() {
+        let id = SpaceId::read("00ff00ff00ff00ff").expect("sixteen digits");
+        assert_eq!(id.as_str(), "00ff00ff00ff00ff");
+        for other in ["", "00ff", "00FF00ff00ff00ff", "00ff00ff00ff00fg", "00ff00ff00ff00ff0"] {
+            assert_eq!(SpaceId::read(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn every_field_of_a_space_is_part_of_its_id() {

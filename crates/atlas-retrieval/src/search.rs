@@ -8,6 +8,7 @@ use atlas_embed::{EmbedError, Priority, Purpose};
 use tokio::time::Instant;
 
 use crate::api::{Leg, RetrievalError, SearchAnswer, SearchRequest};
+use crate::legs::Question;
 use crate::ranking::{DEPTH, Found, merge, rank};
 use crate::retrieval::Shared;
 use crate::tenant::Tenant;
@@ -34,7 +35,7 @@ pub(crate) async fn search(
         if !request.legs.vector {
             return Ok(None);
         }
-        query_vector(shared, &request.text).await
+        query_vector(&tenant, &request.text).await
     };
     let (keywords, query) = tokio::join!(keywords(shared, &tenant, &request), vector_question);
     answer(shared, tenant, request, keywords, query, began).await
@@ -52,7 +53,7 @@ pub(crate) async fn answer(
     tenant: Arc<Tenant>,
     request: SearchRequest,
     keywords: Keywords,
-    query: Result<Option<Vec<f32>>, RetrievalError>,
+    query: Result<Option<Question>, RetrievalError>,
     began: Instant,
 ) -> Result<SearchAnswer, RetrievalError> {
     let mut degraded = Vec::new();
@@ -86,8 +87,15 @@ pub(crate) async fn answer(
             move |store| {
                 let mut rankings = Vec::with_capacity(keywords.found.len());
                 for (corpus, mut found) in keywords.found {
-                    if let Some(query) = &query {
-                        vector_leg::find(store, &tenant, corpus, query, &request.filter, &mut found)?;
+                    if let Some(question) = &query {
+                        vector_leg::find(
+                            store,
+                            &tenant.scope,
+                            corpus,
+                            question,
+                            &request.filter,
+                            &mut found,
+                        )?;
                     }
                     rankings.push(rank(corpus, found));
                 }
@@ -104,9 +112,8 @@ fn words_are_whole(tenant: &Tenant, corpora: &[Corpus]) -> bool {
 }
 
 fn vectors_are_whole(tenant: &Tenant, corpora: &[Corpus]) -> bool {
-    let whole = |corpus: &Corpus| {
-        tenant.legs(vector_leg::corpus_compared(*corpus))?.vector().map(|leg| leg.is_whole())
-    };
+    let Some(legs) = tenant.serving() else { return false };
+    let whole = |corpus: &Corpus| legs.leg(vector_leg::corpus_compared(*corpus)).map(|leg| leg.is_whole());
     corpora.iter().all(|corpus| whole(corpus).unwrap_or(false))
 }
 
@@ -177,11 +184,14 @@ fn corpus_keywords(
     Ok(found)
 }
 
-/// The vector of a question; `None` when there is no engine.
-pub(crate) async fn query_vector(shared: &Shared, text: &str) -> Result<Option<Vec<f32>>, RetrievalError> {
-    let Some(vectors) = shared.vectors() else { return Ok(None) };
+/// The vector of a question; `None` when no engine can be asked, or while the vectors of the first
+/// one that can are still being made.
+pub(crate) async fn query_vector(tenant: &Tenant, text: &str) -> Result<Option<Question>, RetrievalError> {
+    let Some(legs) = tenant.serving() else { return Ok(None) };
     let deadline = Instant::now() + QUERY_TIME;
-    let made = vectors.embed(vec![text.to_owned()], Purpose::Query, Priority::Interactive, deadline).await?;
+    let made =
+        legs.vectors.embed(vec![text.to_owned()], Purpose::Query, Priority::Interactive, deadline).await?;
     // One text in, one vector out is checked where vectors are made.
-    made.into_iter().next().map(Some).ok_or(RetrievalError::Embed(EmbedError::Stopped))
+    let vector = made.into_iter().next().ok_or(RetrievalError::Embed(EmbedError::Stopped))?;
+    Ok(Some(Question { legs, vector }))
 }

@@ -4,8 +4,8 @@ use atlas_domain::{Corpus, Filter, RecordId, TenantScope};
 use atlas_index::VectorHit;
 use atlas_store::{ListQuery, Store, StoreError};
 
+use crate::legs::Question;
 use crate::ranking::{DEPTH, Found};
-use crate::tenant::Tenant;
 
 /// Templates that are expanded to lines, and the newest lines of each.
 const TEMPLATES: usize = 10;
@@ -17,21 +17,21 @@ pub(crate) fn corpus_compared(corpus: Corpus) -> Corpus {
     if corpus == Corpus::Logs { Corpus::LogTemplates } else { corpus }
 }
 
-/// Adds what the vector leg finds for `query`.
+/// Adds what the vector leg finds for a question.
 pub(crate) fn find(
     store: &dyn Store,
-    tenant: &Tenant,
+    scope: &TenantScope,
     corpus: Corpus,
-    query: &[f32],
+    question: &Question,
     filter: &Filter,
     found: &mut Found,
 ) -> Result<(), StoreError> {
     if corpus == Corpus::Logs {
         // A template has no facets of its own lines; the filter is applied to the lines.
-        let templates = nearest(tenant, Corpus::LogTemplates, query, &Filter::default(), DEPTH);
-        found.vector = lines(store, &tenant.scope, templates, filter)?;
+        let templates = nearest(question, Corpus::LogTemplates, &Filter::default(), DEPTH);
+        found.vector = lines(store, scope, templates, filter)?;
     } else {
-        for hit in nearest(tenant, corpus, query, filter, DEPTH) {
+        for hit in nearest(question, corpus, filter, DEPTH) {
             found.chunks.insert(hit.id.clone(), hit.chunk);
             found.vector.push((hit.id, hit.score));
         }
@@ -40,15 +40,9 @@ pub(crate) fn find(
 }
 
 /// The nearest records, each by its nearest chunk, best first, ties by id.
-pub(crate) fn nearest(
-    tenant: &Tenant,
-    corpus: Corpus,
-    query: &[f32],
-    filter: &Filter,
-    limit: usize,
-) -> Vec<VectorHit> {
-    let Some(leg) = tenant.legs(corpus).and_then(|legs| legs.vector()) else { return Vec::new() };
-    leg.search(query, filter, limit).unwrap_or_else(|reason| {
+pub(crate) fn nearest(question: &Question, corpus: Corpus, filter: &Filter, limit: usize) -> Vec<VectorHit> {
+    let Some(leg) = question.legs.leg(corpus) else { return Vec::new() };
+    leg.search(&question.vector, filter, limit).unwrap_or_else(|reason| {
         tracing::warn!(%corpus, %reason, "the vector leg did not answer");
         Vec::new()
     })

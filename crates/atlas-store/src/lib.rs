@@ -8,11 +8,13 @@
 //!
 //! Not here: chunking, embedding, search.
 
+mod backup;
 mod contract;
 mod sqlite;
 
+pub use backup::{BackupName, BackupTenant, Manifest, NotABackupName};
 pub use contract::{
     Batch, Change, ChangeEntry, Chunk, ChunkDraft, ChunkId, Committed, Entry, ListQuery, Outcome, Page,
-    Store, StoreError, VectorRow,
+    Store, StoreError, VectorCount, VectorRow,
 };
-pub use sqlite::SqliteStore;
+pub use sqlite::{Restored, SqliteStore};

@@ -9,6 +9,7 @@
 //!
 //! Not here: search. SQLite holds the truth, the lexical index is derived from the change log.
 
+mod backup;
 mod directory;
 mod failure;
 mod read;
@@ -24,7 +25,10 @@ use std::sync::{Arc, Mutex};
 
 use atlas_domain::{Corpus, Filter, Record, RecordId, RecordKey, Seq, SpaceId, TenantId, TenantScope};
 
-use crate::{Batch, ChangeEntry, Chunk, ChunkId, Committed, ListQuery, Page, Store, StoreError, VectorRow};
+use crate::{
+    Batch, ChangeEntry, Chunk, ChunkId, Committed, ListQuery, Page, Store, StoreError, VectorCount, VectorRow,
+};
+pub use backup::Restored;
 use directory::Directory;
 use tenant::{Tenant, lock};
 use write::Work;
@@ -34,12 +38,15 @@ pub struct SqliteStore {
     // Before the directory: tenants close while the lock is still held.
     open: Mutex<HashMap<TenantId, Arc<Tenant>>>,
     directory: Directory,
+    /// Backups are made and removed one at a time.
+    backing_up: Mutex<()>,
 }
 
 impl SqliteStore {
     /// Takes the data directory for this process, creating it where it is missing.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        Ok(Self { directory: Directory::claim(data_dir)?, open: Mutex::default() })
+        let directory = Directory::claim(data_dir)?;
+        Ok(Self { directory, open: Mutex::default(), backing_up: Mutex::default() })
     }
 
     /// The directory as it was given to [`Self::open`].
@@ -189,6 +196,18 @@ impl Store for SqliteStore {
     ) -> Result<Seq, StoreError> {
         let work = Work::Vectors { space: space.clone(), vectors };
         Ok(self.tenant(scope)?.write(work)?.seq)
+    }
+
+    fn spaces(&self, scope: &TenantScope) -> Result<Vec<SpaceId>, StoreError> {
+        self.tenant(scope)?.read(read::spaces)
+    }
+
+    fn vector_count(&self, scope: &TenantScope, space: &SpaceId) -> Result<VectorCount, StoreError> {
+        self.tenant(scope)?.read(|tx| read::vector_count(tx, space))
+    }
+
+    fn drop_vectors(&self, scope: &TenantScope, space: &SpaceId, limit: usize) -> Result<u64, StoreError> {
+        self.tenant(scope)?.drop_vectors(space, limit)
     }
 
     fn check(&self) -> Result<(), StoreError> {

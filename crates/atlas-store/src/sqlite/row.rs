@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use atlas_domain::{Corpus, Facets, Record, RecordDraft, RecordId, RecordKey, TextHash, Timestamp};
+use atlas_domain::{Corpus, Facets, Record, RecordDraft, RecordId, RecordKey, SpaceId, TextHash, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::Type;
 use sha2::{Digest, Sha256};
@@ -144,6 +144,10 @@ pub(super) fn vector(row: &Row<'_>) -> rusqlite::Result<VectorRow> {
 
 pub(super) fn record_id(row: &Row<'_>, column: usize) -> rusqlite::Result<RecordId> {
     RecordId::new(row.get::<_, String>(column)?).map_err(|_| odd(column, Type::Text))
+}
+
+pub(super) fn space(row: &Row<'_>, column: usize) -> rusqlite::Result<SpaceId> {
+    SpaceId::read(&row.get::<_, String>(column)?).ok_or_else(|| odd(column, Type::Text))
 }
 
 pub(super) fn text_hash(row: &Row<'_>, column: usize) -> rusqlite::Result<TextHash> {
