@@ -55,12 +55,12 @@ fn fuzz(root: &Path, seconds: u32) -> Command {
 }
 
 /// `env!("CARGO")` is the cargo of one toolchain; another is reached through rustup.
-fn on_nightly(arguments: &[&str]) -> Command {
+pub(crate) fn on_nightly(arguments: &[&str]) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo"]).args(arguments);
     command
 }
 
-fn nightly(arguments: &[&str]) -> bool {
+pub(crate) fn nightly(arguments: &[&str]) -> bool {
     on_nightly(arguments).output().is_ok_and(|output| output.status.success())
 }

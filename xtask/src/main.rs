@@ -5,6 +5,8 @@
 #![expect(clippy::print_stdout, reason = "progress of a tool that people and CI watch")]
 
 mod accuracy;
+mod crash;
+mod fuzz;
 mod kernels;
 mod layers;
 mod model;
@@ -34,6 +36,24 @@ enum Task {
         /// Seconds of fuzzing.
         #[arg(long, default_value_t = 180)]
         fuzz_seconds: u32,
+    },
+    /// Kills, power cuts at every write and damaged files, in full; `cargo test` takes a sample.
+    Crash {
+        /// Kills of the server.
+        #[arg(long, default_value_t = 1000)]
+        kills: u32,
+        /// Flipped bits and cuts of derived files.
+        #[arg(long, default_value_t = 10_000)]
+        damages: u32,
+    },
+    /// Every reader of files and the query parser under a fuzzer; prints SKIPPED without one.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+        /// One target only.
+        #[arg(long)]
+        target: Option<String>,
     },
     /// What each embedding precision costs on STS-B and SciFact; prints SKIPPED without the corpora.
     Accuracy {
@@ -93,6 +113,8 @@ fn main() -> ExitCode {
         Task::Ci => steps::ci(&root),
         Task::Layers => layers::check(&root),
         Task::Kernels { fuzz_seconds } => kernels::check(&root, fuzz_seconds),
+        Task::Crash { kills, damages } => crash::check(&root, kills, damages),
+        Task::Fuzz { seconds, target } => fuzz::check(&root, seconds, target.as_deref()),
         Task::Accuracy { corpora } => accuracy::check(&root, &corpora),
         Task::Peers { scripts } => steps::peers(&root, &scripts),
         Task::Soak { rotations, seconds } => steps::soak(&root, rotations, seconds),

@@ -158,36 +158,30 @@ pub const SETTINGS: &[SettingDoc] = &[
         "Embedding engine: `local` (in this process), `fallback` (keywords only), `openai`, `bedrock`, `azure`, \
          `ollama` or `compatible`.",
     )
-    .default("local")
-    .waits_for_restart(),
-    embedding("EMBEDDING_MODEL", Form::Text, "Embedding model, as the provider names it.")
-        .waits_for_restart(),
+    .default("local"),
+    embedding("EMBEDDING_MODEL", Form::Text, "Embedding model, as the provider names it."),
     embedding(
         "EMBEDDING_MODEL_PATH",
         Form::Path,
         "Directory of another sentence embedding model for the engine `local`.",
-    )
-    .waits_for_restart(),
+    ),
     embedding(
         "EMBEDDING_DIMENSIONS",
         Form::Number(1, 65_536),
         "Numbers in a vector, for models that let one choose. Not set: the model's own.",
-    )
-    .waits_for_restart(),
+    ),
     embedding(
         "EMBEDDING_THREADS",
         Form::Number(1, 256),
         "Threads for the engine `local`. Not set: as many as there are cores.",
-    )
-    .waits_for_restart(),
+    ),
     embedding(
         "EMBEDDING_PRECISION",
         Form::OneOf(&["auto", "f32", "exact", "fast", "max"]),
         "How the engine `local` computes: `exact` in bfloat16, `fast` and `max` in integers; `auto` is `exact` where \
-         the processor can do it, else `f32`. Vectors of another precision are another index.",
+         the processor can do it, else `f32`. Vectors of another precision are made anew, beside those that answer.",
     )
-    .default("auto")
-    .waits_for_restart(),
+    .default("auto"),
     embedding(
         "EMBEDDING_ENDPOINT_URL",
         Form::Url,

@@ -106,6 +106,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_stored_name_reads_back_and_nothing_else_does() {
+        let id: SpaceId = "00ff00ff00ff00ff".parse().expect("sixteen digits");
+        assert_eq!(id.as_str(), "00ff00ff00ff00ff");
+        for other in ["", "00ff", "00FF00ff00ff00ff", "00ff00ff00ff00fg", "00ff00ff00ff00ff0"] {
+            assert!(other.parse::<SpaceId>().is_err(), "{other}");
+        }
+    }
+
+    #[test]
     fn every_field_of_a_space_is_part_of_its_id() {
         let space = EmbeddingSpace {
             engine: "local".into(),

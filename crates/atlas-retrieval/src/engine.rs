@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use atlas_domain::{Fault, Retry, SpaceId};
+use atlas_domain::SpaceId;
 use atlas_embed::{
     CachedEmbedder, EmbedError, EmbedStats, Embedder, EmbeddingSpace, Priority, Purpose, TokenCounter,
 };
@@ -26,39 +26,14 @@ const BUSY_PAUSE: Duration = Duration::from_millis(25);
 /// back later, and those who wait here would only make it longer.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The engine of the one space this process writes and searches. The engine may be replaced, with
-/// a new key or at a new address; the space stays.
+/// The engine of one space. The engine may be replaced, with a new key or at a new address; the
+/// space stays.
 pub(crate) struct Vectors {
     embedder: RwLock<Arc<CachedEmbedder>>,
     guard: Arc<Guard>,
     space: EmbeddingSpace,
     id: SpaceId,
     failure: Mutex<Option<String>>,
-}
-
-/// A new engine whose vectors cannot stand beside those of the index.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the index holds vectors of {ours} and the engine makes {theirs}; restart the server to use it")]
-pub struct OtherSpace {
-    pub(crate) ours: String,
-    pub(crate) theirs: String,
-}
-
-impl OtherSpace {
-    /// Who has to act.
-    pub fn fault(&self) -> Fault {
-        Fault::Settings
-    }
-
-    /// Whether to try again.
-    pub fn retry(&self) -> Retry {
-        Retry::Never
-    }
-}
-
-/// A space in the words of the settings.
-fn name(space: &EmbeddingSpace) -> String {
-    format!("{} {} ({}) with {} components", space.engine, space.model, space.precision, space.dimension)
 }
 
 impl Vectors {
@@ -68,18 +43,16 @@ impl Vectors {
         Self { embedder, guard, id: space.id(), space, failure: Mutex::default() }
     }
 
-    /// Puts another engine of the same space in the place of this one. Calls that run finish on
-    /// the old one. `None` is no engine at all, which is another space too.
-    pub(crate) fn replace(&self, inner: Option<Arc<dyn Embedder>>) -> Result<(), OtherSpace> {
-        let theirs = inner.as_ref().map_or("none".to_owned(), |inner| name(inner.space()));
+    /// Puts another engine of the same space in the place of this one, such as one with a new key.
+    /// Calls that run finish on the old one. `false`, and nothing changes, when it is of another
+    /// space.
+    pub(crate) fn renew(&self, inner: Arc<dyn Embedder>) -> bool {
         let mut embedder = self.embedder.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(next) = inner.and_then(|inner| embedder.in_front_of(inner)) else {
-            return Err(OtherSpace { ours: name(&self.space), theirs });
-        };
+        let Some(next) = embedder.in_front_of(inner) else { return false };
         *embedder = Arc::new(next);
         // What failed was the old one.
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        Ok(())
+        true
     }
 
     fn embedder(&self) -> Arc<CachedEmbedder> {
@@ -88,6 +61,11 @@ impl Vectors {
 
     pub(crate) fn space(&self) -> &SpaceId {
         &self.id
+    }
+
+    /// The space in words.
+    pub(crate) fn description(&self) -> &EmbeddingSpace {
+        &self.space
     }
 
     pub(crate) fn dimension(&self) -> usize {

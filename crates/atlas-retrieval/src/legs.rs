@@ -1,12 +1,13 @@
-//! The lexical and the vector leg of one corpus, and how they follow the change log.
+//! The lexical and the vector legs of one corpus, and how they follow the change log.
 //!
-//! Each leg has its own high-water mark. Both read the same changes, so a leg that failed or was
-//! rebuilt falls back alone and the other goes on answering.
+//! Each leg has its own high-water mark. All read the same changes, so a leg that failed or was
+//! rebuilt falls back alone and the others go on answering. There are two vector legs while the
+//! vectors of another engine are being made: one that answers and one that is filled.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use atlas_domain::{Corpus, Filter, RecordId, Seq, SpaceId, TenantScope};
 use atlas_index::{
@@ -29,45 +30,36 @@ const ROWS: usize = 4_000;
 pub(crate) struct CorpusLegs {
     pub(crate) corpus: Corpus,
     pub(crate) lexical: Option<Lexical>,
-    vector: OnceLock<Vector>,
 }
 
 impl CorpusLegs {
     pub(crate) fn new(corpus: Corpus, dir: Option<PathBuf>) -> Self {
         let lexical = Corpus::SEARCHABLE.contains(&corpus).then(|| Lexical::new(dir));
-        Self { corpus, lexical, vector: OnceLock::new() }
+        Self { corpus, lexical }
     }
 
-    /// Adds the vector leg; the next round fills it.
-    pub(crate) fn adopt(&self, vectors: &Vectors) {
-        // Log lines are compared through their templates.
-        if self.corpus != Corpus::Logs {
-            self.vector.get_or_init(|| Vector::new(vectors));
-        }
-    }
-
-    /// The vector leg, if there is an engine and the corpus has vectors.
-    pub(crate) fn vector(&self) -> Option<&Vector> {
-        self.vector.get()
-    }
-
-    /// Applies what changed up to `target`. Called by one task at a time.
+    /// Applies what changed up to `target` to the lexical leg and to the vector legs of `spaces`.
+    /// Called by one task at a time.
     pub(crate) fn catch_up(
         &self,
         store: &dyn Store,
         scope: &TenantScope,
+        spaces: &[Arc<SpaceLegs>],
         target: Seq,
         stop: &CancellationToken,
     ) -> Result<(), String> {
         let lexical = self.lexical.as_ref().map(|leg| leg.ready(target)).transpose();
-        // Looked up once: a leg that is added meanwhile belongs to the next round.
-        let vector_leg = self.vector();
-        let vector = vector_leg.map(|leg| leg.ready(store, scope, self.corpus, stop)).transpose();
-        let mut failure = lexical.as_ref().err().or(vector.as_ref().err()).cloned();
+        let mut failure = lexical.as_ref().err().cloned();
         let mut lexical = self.lexical.as_ref().zip(lexical.ok().flatten());
-        let mut vector = vector_leg.zip(vector.ok().flatten());
+        let mut vectors = Vec::with_capacity(spaces.len());
+        for leg in spaces.iter().filter_map(|space| space.leg(self.corpus)) {
+            match leg.ready(store, scope, self.corpus, stop) {
+                Ok(mark) => vectors.push((leg, mark)),
+                Err(reason) => failure = failure.or(Some(reason)),
+            }
+        }
         while !stop.is_cancelled() {
-            let marks = lexical.iter().map(|(_, mark)| *mark).chain(vector.iter().map(|(_, mark)| *mark));
+            let marks = lexical.iter().map(|(_, mark)| *mark).chain(vectors.iter().map(|(_, mark)| *mark));
             let Some(from) = marks.min().filter(|mark| *mark < target) else { break };
             let changes =
                 store.changes_after(scope, self.corpus, from, CHANGES).map_err(|error| chain(&error))?;
@@ -84,26 +76,60 @@ impl CorpusLegs {
                     }
                 }
             }
-            if let Some((leg, mark)) = &mut vector {
-                match leg.apply(store, scope, &changes, *mark, to) {
-                    Ok(()) => *mark = to.max(*mark),
-                    Err(reason) => {
-                        failure = Some(reason);
-                        vector = None;
-                    }
+            vectors.retain_mut(|(leg, mark)| match leg.apply(store, scope, &changes, *mark, to) {
+                Ok(()) => {
+                    *mark = to.max(*mark);
+                    true
                 }
-            }
+                Err(reason) => {
+                    failure = Some(reason);
+                    false
+                }
+            });
         }
         if !stop.is_cancelled() {
             if let Some((leg, _)) = lexical {
                 leg.whole.store(true, Ordering::Release);
             }
-            if let Some((leg, _)) = vector {
+            for (leg, _) in vectors {
                 leg.whole.store(true, Ordering::Release);
             }
         }
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// The vector legs of one tenant in one space, with the engine that makes its vectors. A question
+/// is embedded and answered by the same of these, so vectors of different spaces never meet.
+pub(crate) struct SpaceLegs {
+    pub(crate) vectors: Arc<Vectors>,
+    legs: Vec<(Corpus, Vector)>,
+}
+
+impl SpaceLegs {
+    /// Empty legs of these corpora; the next round fills them.
+    pub(crate) fn new(vectors: Arc<Vectors>, corpora: &[Corpus]) -> Arc<Self> {
+        // Log lines are compared through their templates.
+        let with_vectors = corpora.iter().filter(|corpus| **corpus != Corpus::Logs);
+        let legs = with_vectors.map(|corpus| (*corpus, Vector::new(&vectors))).collect();
+        Arc::new(Self { vectors, legs })
+    }
+
+    /// The leg of a corpus that has vectors.
+    pub(crate) fn leg(&self, corpus: Corpus) -> Option<&Vector> {
+        self.legs.iter().find(|(of, _)| *of == corpus).map(|(_, leg)| leg)
+    }
+
+    /// Whether these are the legs of a space.
+    pub(crate) fn is_of(&self, space: &SpaceId) -> bool {
+        self.vectors.space() == space
+    }
+}
+
+/// The vector of a question, and the legs that it may be asked.
+pub(crate) struct Meaning {
+    pub(crate) legs: Arc<SpaceLegs>,
+    pub(crate) vector: Vec<f32>,
 }
 
 /// The lexical leg.
@@ -122,6 +148,11 @@ impl Lexical {
     /// Whether it covers everything up to the last round.
     pub(crate) fn is_whole(&self) -> bool {
         self.whole.load(Ordering::Acquire)
+    }
+
+    /// The last change it covers.
+    pub(crate) fn covered(&self) -> Seq {
+        *self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the index if it is not open, and says what it covers.
@@ -216,6 +247,12 @@ impl Vector {
     /// Whether it covers everything up to the last round.
     pub(crate) fn is_whole(&self) -> bool {
         self.whole.load(Ordering::Acquire)
+    }
+
+    /// The last change it covers; 0 while the stored vectors are being loaded.
+    pub(crate) fn covered(&self) -> Seq {
+        // Loading holds the lock for as long as it takes.
+        self.mark.try_lock().ok().and_then(|mark| *mark).unwrap_or(0)
     }
 
     /// Loads the stored vectors at the first call, and says what they cover.

@@ -19,11 +19,14 @@ mod legs;
 mod names;
 mod near;
 mod passages;
+mod progress;
 mod question;
 mod ranking;
+mod rebuild;
 mod retrieval;
 mod search;
 mod signal;
+mod spaces;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,6 @@ pub use api::{
 };
 pub use atlas_store::{ListQuery, Outcome, Page, Store, StoreError};
 pub use chunk::passages;
-pub use engine::OtherSpace;
+pub use progress::{CorpusProgress, IndexProgress, VectorProgress};
 pub use retrieval::Retrieval;
 pub use texts::EmbeddedTexts;

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use crate::api::{Legs, RetrievalError, SearchAnswer, SearchRequest, Syntax};
 use crate::asked::{Asked, LIMIT};
+use crate::engine::Vectors;
+use crate::legs::Meaning;
 use crate::retrieval::Shared;
 use crate::search;
 use crate::vector_leg;
@@ -31,7 +33,8 @@ pub(crate) async fn similar(
     let began = Instant::now();
     let tenant = shared.tenant(scope).await?;
     tenant.opened().await;
-    let space = shared.vectors().map(|vectors| vectors.space().clone());
+    let serving = tenant.serving();
+    let space = serving.as_ref().map(|legs| legs.vectors.space().clone());
     let (record, rows) = shared
         .blocking({
             let (scope, key) = (scope.clone(), key.clone());
@@ -64,9 +67,9 @@ pub(crate) async fn similar(
     // The record itself is the best hit and is left out.
     asked.limit = limit + 1;
     let query = async {
-        match mean(rows.into_iter().map(|row| row.vector)) {
-            Some(vector) => Ok(Some(vector)),
-            None => search::query_vector(shared, &asked.question.text).await,
+        match mean(rows.into_iter().map(|row| row.vector)).zip(serving) {
+            Some((vector, legs)) => Ok(Some(Meaning { legs, vector })),
+            None => search::query_vector(&tenant, &asked.question.text).await,
         }
     };
     let (keywords, query) = tokio::join!(search::keywords(shared, &tenant, &asked), query);
@@ -102,14 +105,16 @@ pub(crate) async fn nearest(
     let tenant = shared.tenant(scope).await?;
     tenant.opened().await;
     let n_texts = texts.len();
-    let Some(queries) = embed(shared, texts).await? else { return Ok(vec![Vec::new(); n_texts]) };
+    let Some(legs) = tenant.serving() else { return Ok(vec![Vec::new(); n_texts]) };
+    let queries = embed_by(&legs.vectors, texts).await?;
     let (filter, limit) = (filter.clone(), limit.clamp(1, LIMIT));
     let answer = move || {
-        let near = |query: &Vec<f32>| {
-            let found = vector_leg::nearest(&tenant, corpus, query, &filter, limit);
+        let near = |vector: Vec<f32>| {
+            let meaning = Meaning { legs: Arc::clone(&legs), vector };
+            let found = vector_leg::nearest(&meaning, corpus, &filter, limit);
             found.into_iter().map(|hit| (hit.id, hit.score)).collect()
         };
-        queries.iter().map(near).collect()
+        queries.into_iter().map(near).collect()
     };
     Ok(shared.off_worker(answer).await)
 }
@@ -121,7 +126,11 @@ pub(crate) async fn embed(
     texts: Vec<String>,
 ) -> Result<Option<Vec<Vec<f32>>>, RetrievalError> {
     let Some(vectors) = shared.vectors() else { return Ok(None) };
+    embed_by(&vectors, texts).await.map(Some)
+}
+
+async fn embed_by(vectors: &Vectors, texts: Vec<String>) -> Result<Vec<Vec<f32>>, RetrievalError> {
     let priority = if texts.len() > INTERACTIVE_TEXTS { Priority::Bulk } else { Priority::Interactive };
     let deadline = Instant::now() + TEXTS_TIME;
-    vectors.embed(texts, Purpose::Passage, priority, deadline).await.map(Some)
+    vectors.embed(texts, Purpose::Passage, priority, deadline).await
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use atlas_domain::{Corpus, Filter, RecordId, RecordKey, TenantId, TenantScope};
-use atlas_embed::{EmbedStats, Embedding, Purpose};
+use atlas_embed::{EmbedStats, Embedder, Embedding, Purpose};
 use atlas_guard::Guard;
 use atlas_store::{Store, StoreError};
 use tokio::sync::OnceCell;
@@ -13,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{EmbeddingState, Options, PutReport, RetrievalError, SearchAnswer, SearchRequest, Write};
-use crate::engine::{OtherSpace, Vectors};
+use crate::engine::Vectors;
+use crate::progress::{IndexProgress, VectorProgress};
 use crate::tenant::Tenant;
 use crate::texts::EmbeddedTexts;
-use crate::{near, search, texts, write};
+use crate::{near, progress, rebuild, search, texts, write};
 
 /// The search path of all tenants. Cheap to share; every function is cancel-safe.
 pub struct Retrieval {
@@ -26,20 +28,57 @@ pub struct Retrieval {
 /// What all tenants share.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
-    /// Empty without an engine; one that comes later fills it.
-    vectors: OnceLock<Arc<Vectors>>,
+    engines: RwLock<Engines>,
     guard: Arc<Guard>,
     pub(crate) options: Options,
     /// Every background task and every blocking call, so that shutdown can wait for them.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
-    tenants: Mutex<HashMap<TenantId, Arc<OnceCell<Arc<Tenant>>>>>,
+    tenants: Mutex<HashMap<TenantId, Cell>>,
+}
+
+/// A tenant that is open or being opened.
+pub(crate) type Cell = Arc<OnceCell<Arc<Tenant>>>;
+
+/// The engine of the settings, and the one before it.
+#[derive(Default)]
+struct Engines {
+    current: Option<Arc<Vectors>>,
+    /// Lives for as long as a tenant answers by it.
+    retired: Weak<Vectors>,
 }
 
 impl Shared {
-    /// The engine, if there is one.
+    /// The engine of the settings, if there is one. What answers for a tenant may be another: see
+    /// [`Tenant::serving`].
     pub(crate) fn vectors(&self) -> Option<Arc<Vectors>> {
-        self.vectors.get().cloned()
+        self.engines.read().unwrap_or_else(PoisonError::into_inner).current.clone()
+    }
+
+    /// The engine before that, if it can still be asked.
+    pub(crate) fn retired(&self) -> Option<Arc<Vectors>> {
+        self.engines.read().unwrap_or_else(PoisonError::into_inner).retired.upgrade()
+    }
+
+    /// Where the derived files of a tenant live.
+    pub(crate) fn index_dir(&self, tenant: &TenantId) -> Option<PathBuf> {
+        self.options.index_dir.as_ref().map(|dir| dir.join(tenant.as_str()))
+    }
+
+    /// Tells the open legs of a tenant that something was committed. Not by the tenant that the
+    /// writer began with: it may have been closed and opened again meanwhile.
+    pub(crate) fn wake(&self, scope: &TenantScope, incomplete: bool) {
+        let cell = self.cells().get(scope.tenant()).cloned();
+        // A tenant that is being opened reads the store afterwards.
+        let Some(tenant) = cell.as_ref().and_then(|cell| cell.get()) else { return };
+        tenant.wake();
+        if incomplete || tenant.filling().is_some() {
+            tenant.wake_backlog();
+        }
+    }
+
+    pub(crate) fn cells(&self) -> MutexGuard<'_, HashMap<TenantId, Cell>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The open legs of a tenant.
@@ -47,15 +86,39 @@ impl Shared {
         if self.stop.is_cancelled() {
             return Err(RetrievalError::Stopped);
         }
-        let cell = {
-            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            tenants.entry(scope.tenant().clone()).or_default().clone()
-        };
+        let cell = self.cells().entry(scope.tenant().clone()).or_default().clone();
         let tenant = cell.get_or_try_init(|| Tenant::open(self, scope)).await?;
-        if let Some(vectors) = self.vectors.get() {
-            tenant.adopt(self, vectors);
+        // It may have been opened while the engine was replaced.
+        self.turn(tenant).await?;
+        Ok(Arc::clone(tenant))
+    }
+
+    /// Turns a tenant to the engine of the settings, unless it has done so.
+    async fn turn(&self, tenant: &Tenant) -> Result<(), RetrievalError> {
+        let engine = self.vectors();
+        if !tenant.follows(engine.as_deref()) {
+            let scope = tenant.scope.clone();
+            let stored = self.blocking(move |store| store.spaces(&scope)).await?;
+            tenant.turn_to(engine, &stored);
         }
-        Ok(tenant.clone())
+        Ok(())
+    }
+
+    /// Makes an engine the one of the settings.
+    fn take_engine(&self, inner: Option<Arc<dyn Embedder>>) {
+        let mut engines = self.engines.write().unwrap_or_else(PoisonError::into_inner);
+        let next = inner.map(|inner| {
+            let known = [engines.current.clone(), engines.retired.upgrade()].into_iter().flatten();
+            // Whoever holds an engine of this space goes on with the new one.
+            let known = known.filter(|known| known.renew(Arc::clone(&inner))).reduce(|first, _| first);
+            known.unwrap_or_else(|| Arc::new(Vectors::new(inner, Arc::clone(&self.guard))))
+        });
+        let before = std::mem::replace(&mut engines.current, next);
+        if let (Some(before), Some(next)) = (&before, &engines.current)
+            && !Arc::ptr_eq(before, next)
+        {
+            engines.retired = Arc::downgrade(before);
+        }
     }
 
     /// Calls the store off the async workers.
@@ -86,49 +149,36 @@ impl Retrieval {
         guard: Arc<Guard>,
         options: Options,
     ) -> Arc<Self> {
+        let vectors = match embedding {
+            Embedding::Vectors(inner) => Some(Arc::new(Vectors::new(inner, Arc::clone(&guard)))),
+            Embedding::KeywordsOnly => None,
+        };
         let shared = Shared {
             store,
-            vectors: OnceLock::new(),
+            engines: RwLock::new(Engines { current: vectors, retired: Weak::new() }),
             guard,
             options,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             tenants: Mutex::default(),
         };
-        if let Embedding::Vectors(inner) = embedding {
-            let _ = shared.vectors.set(Arc::new(Vectors::new(inner, shared.guard.clone())));
-        }
         Arc::new(Self { shared: Arc::new(shared) })
     }
 
-    /// Replaces the embedding engine while the server runs: by one of the same space, such as one
-    /// with a new key, or where there was none by the first. Calls that run finish on the old one;
-    /// chunks that wait for their vectors are embedded at once.
-    pub fn replace_embedder(&self, embedding: Embedding) -> Result<(), OtherSpace> {
-        let inner = match embedding {
+    /// Replaces the embedding engine while the server runs. One of the same space, such as one with
+    /// a new key, takes over at once; calls that run finish on the old one. One of another space
+    /// takes over tenant by tenant, each when its vectors are complete; none at all ends search by
+    /// meaning and leaves the stored vectors where they are.
+    pub async fn replace_embedder(&self, embedding: Embedding) -> Result<(), RetrievalError> {
+        let shared = &self.shared;
+        shared.take_engine(match embedding {
             Embedding::Vectors(inner) => Some(inner),
             Embedding::KeywordsOnly => None,
-        };
-        let shared = &self.shared;
-        match (shared.vectors.get(), inner) {
-            (Some(vectors), inner) => vectors.replace(inner)?,
-            (None, None) => return Ok(()),
-            (None, Some(inner)) => {
-                let mut first = Some(inner);
-                let vectors = shared.vectors.get_or_init(|| {
-                    let inner = first.take().expect("called at most once");
-                    Arc::new(Vectors::new(inner, shared.guard.clone()))
-                });
-                // Somebody else was first.
-                if first.is_some() {
-                    vectors.replace(first)?;
-                }
-            }
-        }
-        let vectors = shared.vectors.get().expect("replaced or just set");
-        let tenants = shared.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        for tenant in tenants.values().filter_map(|cell| cell.get()) {
-            tenant.adopt(shared, vectors);
+        });
+        let open: Vec<Arc<Tenant>> = shared.cells().values().filter_map(|cell| cell.get().cloned()).collect();
+        for tenant in open {
+            shared.turn(&tenant).await?;
+            // What waited for an engine that works may have it now.
             tenant.wake_backlog();
         }
         Ok(())
@@ -207,15 +257,41 @@ impl Retrieval {
         }
     }
 
+    /// Throws away what is derived from a tenant's records and makes it again in the background:
+    /// the word index now, vectors where they are missing. Searches go on by what is there.
+    pub async fn reindex(&self, scope: &TenantScope) -> Result<(), RetrievalError> {
+        rebuild::rebuild(&self.shared, scope, || Ok(())).await
+    }
+
+    /// Runs `swap`, which puts another state in the place of a tenant's, while nothing is derived
+    /// from it, and opens the tenant again. Searches and writes that come meanwhile wait.
+    pub async fn replace<T: Send + 'static>(
+        &self,
+        scope: &TenantScope,
+        swap: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, RetrievalError> {
+        rebuild::rebuild(&self.shared, scope, swap).await
+    }
+
+    /// How far the derived structures of a tenant are.
+    pub async fn progress(&self, scope: &TenantScope) -> Result<IndexProgress, RetrievalError> {
+        progress::of_tenant(&self.shared, scope).await
+    }
+
+    /// The tenants whose vectors are being made by another engine, among those that are open.
+    pub async fn changing_engine(&self) -> Result<Vec<(TenantId, VectorProgress)>, RetrievalError> {
+        progress::changing(&self.shared).await
+    }
+
     /// The state of the vector leg.
     pub fn embedding(&self) -> EmbeddingState {
-        self.shared.vectors.get().map_or(EmbeddingState::KeywordsOnly, |vectors| vectors.state())
+        self.shared.vectors().map_or(EmbeddingState::KeywordsOnly, |vectors| vectors.state())
     }
 
     /// What the engine and the cache in front of it have done. Everything that is embedded by this
     /// process goes through them.
     pub fn embedding_stats(&self) -> EmbedStats {
-        self.shared.vectors.get().map(|vectors| vectors.stats()).unwrap_or_default()
+        self.shared.vectors().map(|vectors| vectors.stats()).unwrap_or_default()
     }
 
     /// Finishes background work and closes indexes.
@@ -223,7 +299,7 @@ impl Retrieval {
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-        self.shared.tenants.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.cells().clear();
     }
 }
 

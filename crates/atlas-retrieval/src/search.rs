@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::api::{Leg, RetrievalError, SearchAnswer, SearchRequest};
 use crate::asked::Asked;
+use crate::legs::Meaning;
 use crate::question::Question;
 use crate::ranking::{DEPTH, Found, merge, rank};
 use crate::retrieval::Shared;
@@ -33,7 +34,7 @@ pub(crate) async fn search(
         if !asked.compares_meaning() {
             return Ok(None);
         }
-        query_vector(shared, &asked.question.text).await
+        query_vector(&tenant, &asked.question.text).await
     };
     let (keywords, query) = tokio::join!(keywords(shared, &tenant, &asked), vector_question);
     answer(shared, tenant, asked, keywords, query, began).await
@@ -53,7 +54,7 @@ pub(crate) async fn answer(
     tenant: Arc<Tenant>,
     asked: Asked,
     keywords: Keywords,
-    query: Result<Option<Vec<f32>>, RetrievalError>,
+    meaning: Result<Option<Meaning>, RetrievalError>,
     began: Instant,
 ) -> Result<SearchAnswer, RetrievalError> {
     let Keywords { found, failure, question } = keywords;
@@ -72,12 +73,12 @@ pub(crate) async fn answer(
     } else if asked.legs.lexical && !words_are_whole(&tenant, &asked.corpora) {
         degraded.push(Leg::Lexical);
     }
-    let query = match query {
-        Ok(query) => query,
+    let meaning = match meaning {
+        Ok(meaning) => meaning,
         Err(error) if !asked_for_words => return Err(error),
         Err(_) => None,
     };
-    if asked.compares_meaning() && (query.is_none() || !vectors_are_whole(&tenant, &asked.corpora)) {
+    if asked.compares_meaning() && (meaning.is_none() || !vectors_are_whole(&tenant, &asked.corpora)) {
         degraded.push(Leg::Vector);
     }
 
@@ -86,8 +87,8 @@ pub(crate) async fn answer(
         .blocking(move |store| {
             let mut rankings = Vec::with_capacity(found.len());
             for (corpus, mut found) in found {
-                if let Some(query) = &query {
-                    vector_leg::find(store, &tenant, corpus, query, &question, &mut found)?;
+                if let Some(meaning) = &meaning {
+                    vector_leg::find(store, &tenant, corpus, meaning, &question, &mut found)?;
                 }
                 rankings.push(rank(corpus, found));
             }
@@ -108,9 +109,8 @@ fn words_are_whole(tenant: &Tenant, corpora: &[Corpus]) -> bool {
 }
 
 fn vectors_are_whole(tenant: &Tenant, corpora: &[Corpus]) -> bool {
-    let whole = |corpus: &Corpus| {
-        tenant.legs(vector_leg::corpus_compared(*corpus))?.vector().map(|leg| leg.is_whole())
-    };
+    let Some(legs) = tenant.serving() else { return false };
+    let whole = |corpus: &Corpus| legs.leg(vector_leg::corpus_compared(*corpus)).map(|leg| leg.is_whole());
     corpora.iter().all(|corpus| whole(corpus).unwrap_or(false))
 }
 
@@ -180,11 +180,14 @@ fn corpus_keywords(
     Ok(found)
 }
 
-/// The vector of a question; `None` when there is no engine.
-pub(crate) async fn query_vector(shared: &Shared, text: &str) -> Result<Option<Vec<f32>>, RetrievalError> {
-    let Some(vectors) = shared.vectors() else { return Ok(None) };
+/// The vector of a question; `None` when no engine can be asked, or while the vectors of the first
+/// one that can are still being made.
+pub(crate) async fn query_vector(tenant: &Tenant, text: &str) -> Result<Option<Meaning>, RetrievalError> {
+    let Some(legs) = tenant.serving() else { return Ok(None) };
     let deadline = Instant::now() + QUERY_TIME;
-    let made = vectors.embed(vec![text.to_owned()], Purpose::Query, Priority::Interactive, deadline).await?;
+    let made =
+        legs.vectors.embed(vec![text.to_owned()], Purpose::Query, Priority::Interactive, deadline).await?;
     // One text in, one vector out is checked where vectors are made.
-    made.into_iter().next().map(Some).ok_or(RetrievalError::Embed(EmbedError::Stopped))
+    let vector = made.into_iter().next().ok_or(RetrievalError::Embed(EmbedError::Stopped))?;
+    Ok(Some(Meaning { legs, vector }))
 }

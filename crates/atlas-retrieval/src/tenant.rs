@@ -1,21 +1,23 @@
 //! The derived state of one tenant: its legs, and the tasks that keep them in step.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use atlas_domain::{Corpus, TenantScope};
+use atlas_domain::{Corpus, SpaceId, TenantScope};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::api::RetrievalError;
 use crate::backlog;
 use crate::engine::{Vectors, chain};
-use crate::legs::CorpusLegs;
+use crate::legs::{CorpusLegs, SpaceLegs};
 use crate::retrieval::Shared;
 use crate::signal::{Signal, pause_after};
+use crate::spaces::Spaces;
 
 /// Corpora that have legs. Alert groups are listed, never searched.
-const WITH_LEGS: [Corpus; 5] =
+pub(crate) const WITH_LEGS: [Corpus; 5] =
     [Corpus::Runbooks, Corpus::Incidents, Corpus::Alerts, Corpus::Logs, Corpus::LogTemplates];
 /// From the begin of one round to the begin of the next, so that a burst of writes is one commit
 /// of the lexical leg, which costs milliseconds however little it holds.
@@ -26,49 +28,105 @@ const OPENING: Duration = Duration::from_secs(1);
 pub(crate) struct Tenant {
     pub(crate) scope: TenantScope,
     legs: Vec<CorpusLegs>,
+    spaces: RwLock<Spaces>,
     indexing: Signal,
     embedding: Signal,
-    /// Whether there is an engine, and a task that embeds what waits for it.
-    has_engine: AtomicBool,
+    stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Tenant {
     /// Opens the lexical legs and begins to load and replay the rest.
     pub(crate) async fn open(shared: &Arc<Shared>, scope: &TenantScope) -> Result<Arc<Self>, RetrievalError> {
-        let (shared, scope) = (shared.clone(), scope.clone());
-        let name = scope.tenant().clone();
-        if !shared.blocking(move |store| store.has_tenant(&name)).await? {
-            return Err(atlas_store::StoreError::UnknownTenant { tenant: scope.tenant().clone() }.into());
-        }
-        let dir =
-            shared.options.index_dir.as_ref().map(|dir| dir.join(scope.tenant().as_str()).join("lexical"));
+        let asked = scope.clone();
+        let stored = shared
+            .blocking(move |store| {
+                let tenant = asked.tenant();
+                if !store.has_tenant(tenant)? {
+                    return Err(atlas_store::StoreError::UnknownTenant { tenant: tenant.clone() });
+                }
+                store.spaces(&asked)
+            })
+            .await?;
+        let dir = shared.index_dir(scope.tenant()).map(|dir| dir.join("lexical"));
         let legs = WITH_LEGS.map(|corpus| {
             let dir = dir.as_ref().map(|dir| dir.join(corpus.as_str()));
             CorpusLegs::new(corpus, dir)
         });
         let tenant = Arc::new(Self {
-            scope,
+            scope: scope.clone(),
             legs: legs.into(),
+            spaces: RwLock::new(Spaces::open(shared.vectors(), shared.retired(), &stored)),
             indexing: Signal::begin(),
             embedding: Signal::begin(),
-            has_engine: AtomicBool::new(false),
+            stop: shared.stop.child_token(),
+            tasks: TaskTracker::new(),
         });
-        // Before the first round, which is to fill the vector legs too.
-        if let Some(vectors) = shared.vectors() {
-            tenant.adopt(&shared, &vectors);
-        }
-        shared.tasks.spawn(follow(shared.clone(), tenant.clone()));
+        shared.tasks.spawn(tenant.tasks.track_future(follow(shared.clone(), tenant.clone())));
+        shared.tasks.spawn(tenant.tasks.track_future(embed_backlog(shared.clone(), tenant.clone())));
         Ok(tenant)
     }
 
-    /// Begins to make and search vectors, unless it did before.
-    pub(crate) fn adopt(self: &Arc<Self>, shared: &Arc<Shared>, vectors: &Arc<Vectors>) {
-        if self.has_engine.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        self.legs.iter().for_each(|legs| legs.adopt(vectors));
-        shared.tasks.spawn(embed_backlog(shared.clone(), self.clone(), vectors.clone()));
+    /// Ends the tasks and waits for them. Who holds the tenant still gets answers from what it
+    /// knew.
+    pub(crate) async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Whether it has turned to this engine.
+    pub(crate) fn follows(&self, engine: Option<&Vectors>) -> bool {
+        self.spaces().follow(engine)
+    }
+
+    /// Turns to another engine, or to none: at once where there is nothing to be made first, else
+    /// when its vectors are there.
+    pub(crate) fn turn_to(&self, engine: Option<Arc<Vectors>>, stored: &[SpaceId]) {
+        self.spaces_mut().turn_to(engine, stored);
         self.wake();
+        self.wake_backlog();
+    }
+
+    /// The vector legs that answer, if there is an engine whose vectors are complete.
+    pub(crate) fn serving(&self) -> Option<Arc<SpaceLegs>> {
+        self.spaces().serving.clone()
+    }
+
+    /// The vector legs that are being filled to take over.
+    pub(crate) fn filling(&self) -> Option<Arc<SpaceLegs>> {
+        self.spaces().filling.clone()
+    }
+
+    /// The engine that embeds what is written now: the one that answers, so that it is found at
+    /// once, or the one to come when that one fails.
+    pub(crate) fn writing(&self) -> Option<Arc<Vectors>> {
+        let spaces = self.spaces();
+        let engine = |legs: &Arc<SpaceLegs>| Arc::clone(&legs.vectors);
+        let (serving, filling) = (spaces.serving.as_ref().map(engine), spaces.filling.as_ref().map(engine));
+        match (serving, filling) {
+            (Some(serving), Some(filling)) if serving.is_failing() => Some(filling),
+            (Some(serving), _) => Some(serving),
+            (None, filling) => filling,
+        }
+    }
+
+    /// Lets the legs that were filled answer from now on; `false` when others are wanted meanwhile.
+    pub(crate) fn switch_to(&self, filled: &Arc<SpaceLegs>) -> bool {
+        self.spaces_mut().switch_to(filled)
+    }
+
+    fn spaces(&self) -> RwLockReadGuard<'_, Spaces> {
+        self.spaces.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spaces_mut(&self) -> RwLockWriteGuard<'_, Spaces> {
+        self.spaces.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The legs of every corpus that has any.
+    pub(crate) fn all_legs(&self) -> &[CorpusLegs] {
+        &self.legs
     }
 
     /// The legs of a corpus that has any.
@@ -93,24 +151,29 @@ impl Tenant {
         let _ = timeout(OPENING, self.indexing.finished(FIRST)).await;
     }
 
+    /// Waits until the legs cover what was committed.
+    pub(crate) async fn indexed(&self) -> Result<(), String> {
+        self.indexing.finished(self.indexing.request()).await
+    }
+
     /// Waits until what was committed has its vectors, or the engine failed to make them, and
     /// both legs cover it.
     pub(crate) async fn settled(&self) -> Result<(), String> {
         // A failing engine shows in the embedding state and in every answer; the legs still cover
         // all there is.
-        if self.has_engine.load(Ordering::Acquire) {
+        if self.spaces().any() {
             let _ = self.embedding.finished(self.embedding.request()).await;
         }
-        self.indexing.finished(self.indexing.request()).await
+        self.indexed().await
     }
 }
 
-/// Follows the change log until the server stops.
+/// Follows the change log until the tenant is closed.
 async fn follow(shared: Arc<Shared>, tenant: Arc<Tenant>) {
     let mut failures = 0;
     loop {
         let ticket = tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = tenant.stop.cancelled() => return,
             ticket = tenant.indexing.next(pause_after(failures)) => ticket,
         };
         let began = Instant::now();
@@ -124,21 +187,24 @@ async fn follow(shared: Arc<Shared>, tenant: Arc<Tenant>) {
         }
         tenant.indexing.finish(ticket, outcome);
         tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = tenant.stop.cancelled() => return,
             () = sleep_until(began + ROUND) => {}
         }
     }
 }
 
 async fn round(shared: &Arc<Shared>, tenant: &Arc<Tenant>) -> Result<(), String> {
-    let (store, stop, tenant) = (shared.store.clone(), shared.stop.clone(), tenant.clone());
+    let (store, tenant) = (shared.store.clone(), tenant.clone());
     shared
         .off_worker(move || {
             let target = store.last_seq(&tenant.scope).map_err(|error| chain(&error))?;
+            // Looked up once: legs that are added meanwhile belong to the next round.
+            let spaces = tenant.spaces().all();
             let mut outcome = Ok(());
             // One corpus that cannot be indexed does not keep the others back.
             for legs in &tenant.legs {
-                outcome = outcome.and(legs.catch_up(store.as_ref(), &tenant.scope, target, &stop));
+                let caught_up = legs.catch_up(store.as_ref(), &tenant.scope, &spaces, target, &tenant.stop);
+                outcome = outcome.and(caught_up);
             }
             outcome
         })
@@ -146,16 +212,16 @@ async fn round(shared: &Arc<Shared>, tenant: &Arc<Tenant>) -> Result<(), String>
 }
 
 /// Embeds what was written while the engine was down, or by another engine.
-async fn embed_backlog(shared: Arc<Shared>, tenant: Arc<Tenant>, vectors: Arc<Vectors>) {
+async fn embed_backlog(shared: Arc<Shared>, tenant: Arc<Tenant>) {
     let mut failures = 0;
     loop {
         let ticket = tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = tenant.stop.cancelled() => return,
             ticket = tenant.embedding.next(pause_after(failures)) => ticket,
         };
         let outcome = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            outcome = backlog::embed(&shared, &tenant, &vectors) => outcome,
+            () = tenant.stop.cancelled() => return,
+            outcome = backlog::work(&shared, &tenant) => outcome,
         };
         match &outcome {
             Ok(()) => failures = 0,

@@ -1,6 +1,7 @@
 //! The search path over a real store, with an engine the tests command.
 
 mod following;
+mod rebuilding;
 mod replacing;
 mod searching;
 mod writing;

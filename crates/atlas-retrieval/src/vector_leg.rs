@@ -4,6 +4,7 @@ use atlas_domain::{Corpus, Filter, LogTemplate, Noun, RecordId, RecordKey, Tenan
 use atlas_index::{Demands, VectorHit};
 use atlas_store::{ListQuery, Store, StoreError};
 
+use crate::legs::Meaning;
 use crate::question::Question;
 use crate::ranking::{DEPTH, Found};
 use crate::tenant::Tenant;
@@ -20,26 +21,26 @@ pub(crate) fn corpus_compared(corpus: Corpus) -> Corpus {
     if corpus == Corpus::Logs { Corpus::LogTemplates } else { corpus }
 }
 
-/// Adds what the vector leg finds for `query`.
+/// Adds what the vector leg finds for a question.
 pub(crate) fn find(
     store: &dyn Store,
     tenant: &Tenant,
     corpus: Corpus,
-    query: &[f32],
+    meaning: &Meaning,
     question: &Question,
     found: &mut Found,
 ) -> Result<(), StoreError> {
     let Question { filter, demands, .. } = question;
     if corpus == Corpus::Logs {
         // A template has no facets of its own lines; the filter is applied to the lines.
-        let templates = nearest(tenant, Corpus::LogTemplates, query, &Filter::default(), DEPTH);
+        let templates = nearest(meaning, Corpus::LogTemplates, &Filter::default(), DEPTH);
         let lines = lines(store, &tenant.scope, templates, filter)?;
         found.vector = admitted(tenant, corpus, lines, |(id, _)| id, demands);
         return Ok(());
     }
     let mut depth = DEPTH;
     let hits = loop {
-        let hits = nearest(tenant, corpus, query, filter, depth);
+        let hits = nearest(meaning, corpus, filter, depth);
         let is_all = hits.len() < depth || depth >= DEEPEST;
         let hits = admitted(tenant, corpus, hits, |hit| &hit.id, demands);
         if is_all || hits.len() >= DEPTH {
@@ -78,15 +79,9 @@ fn admitted<T>(
 }
 
 /// The nearest records, each by its nearest chunk, best first, ties by id.
-pub(crate) fn nearest(
-    tenant: &Tenant,
-    corpus: Corpus,
-    query: &[f32],
-    filter: &Filter,
-    limit: usize,
-) -> Vec<VectorHit> {
-    let Some(leg) = tenant.legs(corpus).and_then(|legs| legs.vector()) else { return Vec::new() };
-    leg.search(query, filter, limit).unwrap_or_else(|reason| {
+pub(crate) fn nearest(meaning: &Meaning, corpus: Corpus, filter: &Filter, limit: usize) -> Vec<VectorHit> {
+    let Some(leg) = meaning.legs.leg(corpus) else { return Vec::new() };
+    leg.search(&meaning.vector, filter, limit).unwrap_or_else(|reason| {
         tracing::warn!(%corpus, %reason, "the vector leg did not answer");
         Vec::new()
     })

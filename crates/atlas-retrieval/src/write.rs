@@ -36,8 +36,9 @@ pub(crate) async fn write(
         }
     }
     let tenant = shared.tenant(scope).await?;
-    let prepared = prepare(shared, scope, writes).await?;
-    let batch = embed(shared, prepared).await;
+    let vectors = tenant.writing();
+    let prepared = prepare(shared, scope, writes, vectors.clone()).await?;
+    let batch = embed(vectors.as_deref(), prepared).await;
     // Without an engine nothing is missing.
     let missing = |change| chunks_of(change).iter().filter(|chunk| chunk.vector.is_none()).count();
     let counts: Vec<usize> =
@@ -45,13 +46,11 @@ pub(crate) async fn write(
 
     // The wake-ups are inside, so that a caller who gives up does not leave the legs behind.
     let (scope, incomplete) = (scope.clone(), counts.iter().any(|n| *n > 0));
+    let waker = Arc::clone(shared);
     let committed = shared
         .blocking(move |store| {
             let committed = store.commit(&scope, batch);
-            tenant.wake();
-            if incomplete {
-                tenant.wake_backlog();
-            }
+            waker.wake(&scope, incomplete);
             committed
         })
         .await?;
@@ -90,8 +89,8 @@ async fn prepare(
     shared: &Arc<Shared>,
     scope: &TenantScope,
     writes: Vec<Write>,
+    vectors: Option<Arc<Vectors>>,
 ) -> Result<Vec<Change>, RetrievalError> {
-    let vectors = shared.vectors();
     let scope = scope.clone();
     shared
         .blocking(move |store| {
@@ -173,8 +172,8 @@ fn take_over(
 
 /// Adds the missing vectors as far as the engine and the time allow. Never fails: a document
 /// without vectors is found by its words, a document that was refused is not found at all.
-async fn embed(shared: &Shared, mut changes: Vec<Change>) -> Batch {
-    let Some(vectors) = shared.vectors() else { return Batch { space: None, changes } };
+async fn embed(vectors: Option<&Vectors>, mut changes: Vec<Change>) -> Batch {
+    let Some(vectors) = vectors else { return Batch { space: None, changes } };
     let unembedded = changes.iter().flat_map(chunks_of).filter(|chunk| chunk.vector.is_none());
     let texts: Vec<String> =
         unembedded.map(|chunk| chunk::embedded_text(&chunk.heading, &chunk.text)).collect();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use atlas_domain::{Fault, Retry};
+use atlas_domain::Retry;
 use atlas_features::FeatureError;
 use atlas_retrieval::RetrievalError;
 use atlas_store::StoreError;
@@ -71,39 +71,75 @@ fn search_unavailable(error: &RetrievalError) -> Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match &error {
+        let detail = chain(&error);
+        let (status, code, hint) = match &error {
             StoreError::UnknownTenant { tenant } => return unknown_tenant(tenant),
             StoreError::Cursor => {
-                return Self::new(StatusCode::BAD_REQUEST, "invalid_cursor", error.to_string())
+                return Self::new(StatusCode::BAD_REQUEST, "invalid_cursor", detail)
                     .field("cursor")
                     .hint("pass `next` of the previous page as it is, with the same filters");
             }
             StoreError::Limit { .. } => {
-                return Self::new(StatusCode::UNPROCESSABLE_ENTITY, "limit_exceeded", error.to_string());
+                return Self::new(StatusCode::UNPROCESSABLE_ENTITY, "limit_exceeded", detail);
             }
-            StoreError::InUse { .. }
-            | StoreError::Vector { .. }
-            | StoreError::Full { .. }
-            | StoreError::Io { .. }
-            | StoreError::Damaged { .. }
-            | StoreError::Unavailable { .. }
-            | StoreError::Unconfirmed { .. }
-            | StoreError::Refused { .. }
-            | StoreError::Newer { .. } => {}
-        }
-        let status = match error.fault() {
-            Fault::Capacity => StatusCode::INSUFFICIENT_STORAGE,
-            // The database is away, or was set up in another way while it was used.
-            Fault::Upstream | Fault::Settings => StatusCode::SERVICE_UNAVAILABLE,
-            Fault::Caller | Fault::Ourselves => StatusCode::INTERNAL_SERVER_ERROR,
+            StoreError::UnknownBackup { .. } | StoreError::NotInBackup { .. } => {
+                return Self::new(StatusCode::NOT_FOUND, "unknown_backup", detail)
+                    .hint("GET /api/backups lists what there is");
+            }
+            StoreError::BackupExists { .. } => {
+                return Self::new(StatusCode::CONFLICT, "backup_exists", detail)
+                    .field("name")
+                    .hint("choose another name, or remove the backup first");
+            }
+            StoreError::BackupDamaged { .. } => {
+                return Self::new(StatusCode::UNPROCESSABLE_ENTITY, "backup_damaged", detail)
+                    .hint("nothing was changed; restore another backup");
+            }
+            StoreError::Full { .. } => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage_full",
+                "nothing was written; free space on that disk: reading goes on, and writing works again by itself",
+            ),
+            StoreError::Io { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "storage_unavailable",
+                "nothing was written; look at the disk and the rights of the data directory: reading goes on where \
+                 it can, and writing works again by itself",
+            ),
+            StoreError::Newer { .. } => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "storage_newer",
+                "nothing was changed; run the version that wrote it, or a later one",
+            ),
+            StoreError::Damaged { .. } => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "storage_damaged",
+                "other tenants are not affected; restore a backup of this one (`atlasai-tp restore`)",
+            ),
+            StoreError::Unavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "storage_unavailable",
+                "nothing was written; the database is asked again with every request",
+            ),
+            StoreError::Unconfirmed { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "storage_unavailable",
+                "send it again: what is there already is not written twice",
+            ),
+            // It was set up in another way while it was used.
+            StoreError::Refused { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "storage_refused",
+                "nothing was written; the error says what the database needs",
+            ),
+            StoreError::InUse { .. } | StoreError::Vector { .. } => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "storage_failed",
+                "nothing was written; the log says more",
+            ),
         };
-        let hint = match &error {
-            StoreError::Unconfirmed { .. } => "send it again: what is there already is not written twice",
-            _ => "nothing was written",
-        };
-        let detail = chain(&error);
         tracing::error!(error = %detail, "the store failed");
-        let problem = Self::new(status, "store_unavailable", detail).hint(hint);
+        let problem = Self::new(status, code, detail).hint(hint);
         match error.retry() {
             Retry::Never => problem,
             Retry::Now => problem.retry_after(RETRY_DEFAULT),

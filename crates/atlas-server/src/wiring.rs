@@ -15,7 +15,7 @@ use atlas_store::{SqliteStore, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::app::App;
-use crate::auth::AdminToken;
+use crate::auth::{AdminToken, operator_scope};
 use crate::diagnose::profiles;
 use crate::plugs::{self, Plugged};
 use crate::tenant_header::DEFAULT_TENANT;
@@ -127,8 +127,10 @@ fn follow(app: &App) {
             if plugs::embedding::changed(&before.settings, &candidate.settings) {
                 let embedding = plugs::embedding::load(&candidate.settings, &plugged.ground).await;
                 let embedding = embedding.map_err(|error| error.to_string())?;
-                app.retrieval.replace_embedder(embedding.clone()).map_err(|error| error.to_string())?;
+                let replaced = app.retrieval.replace_embedder(embedding.clone()).await;
+                replaced.map_err(|error| error.to_string())?;
                 app.embedding.store(Arc::new(embedding));
+                tokio::spawn(turn_every_tenant(app.clone()));
             }
             // From here on nothing can fail.
             app.token.replace(&secret);
@@ -148,6 +150,27 @@ fn follow(app: &App) {
             }
         }
     });
+}
+
+/// After another engine came: one tenant after the other is opened, so that its vectors are made
+/// while the engine before can still be asked. What a tenant has already is left alone.
+async fn turn_every_tenant(app: App) {
+    let tenants = match app.retrieval.read(|store| store.tenants()).await {
+        Ok(tenants) => tenants,
+        Err(error) => {
+            tracing::warn!(%error, "tenants turn to the new embedding engine when they are used");
+            return;
+        }
+    };
+    for tenant in tenants {
+        let scope = operator_scope(tenant);
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            settled = app.retrieval.settled(&scope) => if let Err(error) = settled {
+                tracing::warn!(tenant = %scope.tenant(), %error, "vectors for the new embedding engine are missing");
+            },
+        }
+    }
 }
 
 fn warn(live: &Live) {

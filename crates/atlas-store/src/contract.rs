@@ -5,6 +5,8 @@ use atlas_domain::{
     TenantScope, TextHash, Timestamp,
 };
 
+use crate::BackupName;
+
 /// The number of a chunk inside its tenant. Never reused; a changed record gets new chunks.
 pub type ChunkId = u64;
 
@@ -115,6 +117,15 @@ pub struct VectorRow {
     pub facets: Facets,
     /// The components.
     pub vector: Vec<f32>,
+}
+
+/// How far the vectors of a space are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VectorCount {
+    /// All chunks.
+    pub chunks: u64,
+    /// Those that have a vector.
+    pub vectors: u64,
 }
 
 /// Which records, in which page. Order: newest `at` first, then id.
@@ -229,7 +240,8 @@ pub trait Store: Send + Sync {
         vectors: Vec<(ChunkId, Vec<f32>)>,
     ) -> Result<Seq, StoreError>;
 
-    /// The spaces in which the tenant has vectors. Used to move a tenant.
+    /// The spaces that a tenant has vectors of. More than one: the engine was changed, and the
+    /// vectors of the new one are still being made.
     fn spaces(&self, scope: &TenantScope) -> Result<Vec<SpaceId>, StoreError>;
 
     /// Gives records the times of creation and change that they had in another store. Records that
@@ -239,6 +251,13 @@ pub trait Store: Send + Sync {
         scope: &TenantScope,
         times: &[(RecordKey, Timestamp, Timestamp)],
     ) -> Result<(), StoreError>;
+
+    /// How many chunks a tenant has, and how many of them have a vector in a space.
+    fn vector_count(&self, scope: &TenantScope, space: &SpaceId) -> Result<VectorCount, StoreError>;
+
+    /// Removes at most `limit` vectors of a space, and says how many there were. No change number
+    /// advances: who follows another space has nothing to do.
+    fn drop_vectors(&self, scope: &TenantScope, space: &SpaceId, limit: usize) -> Result<u64, StoreError>;
 
     /// Checks that the store can be written: used by readiness.
     fn check(&self) -> Result<(), StoreError>;
@@ -413,6 +432,34 @@ pub enum StoreError {
         /// Where.
         detail: String,
     },
+    /// There is no such backup.
+    #[error("there is no backup {name}")]
+    UnknownBackup {
+        /// Which.
+        name: BackupName,
+    },
+    /// The name is taken.
+    #[error("there is a backup {name} already")]
+    BackupExists {
+        /// Which.
+        name: BackupName,
+    },
+    /// The backup does not hold the tenant.
+    #[error("the backup {name} does not hold the tenant {tenant}")]
+    NotInBackup {
+        /// Which backup.
+        name: BackupName,
+        /// Which tenant.
+        tenant: TenantId,
+    },
+    /// The backup is not what was written.
+    #[error("the backup {name} is damaged: {detail}")]
+    BackupDamaged {
+        /// Which.
+        name: BackupName,
+        /// Where.
+        detail: String,
+    },
     /// The database was written by a newer version of this program.
     #[error("the store was written by a newer version (schema {found}, this version knows {known})")]
     Newer {
@@ -427,8 +474,15 @@ impl StoreError {
     /// Who has to act.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::UnknownTenant { .. } | Self::Cursor | Self::Limit { .. } => Fault::Caller,
-            Self::InUse { .. } | Self::Newer { .. } | Self::Refused { .. } => Fault::Settings,
+            Self::UnknownTenant { .. }
+            | Self::Cursor
+            | Self::Limit { .. }
+            | Self::UnknownBackup { .. }
+            | Self::BackupExists { .. }
+            | Self::NotInBackup { .. } => Fault::Caller,
+            Self::InUse { .. } | Self::Newer { .. } | Self::Refused { .. } | Self::BackupDamaged { .. } => {
+                Fault::Settings
+            }
             Self::Unavailable { .. } | Self::Unconfirmed { .. } => Fault::Upstream,
             Self::Full { .. } | Self::Io { .. } => Fault::Capacity,
             // The embedding contract checks what engines return, so a bad vector here is ours.
@@ -450,6 +504,10 @@ impl StoreError {
             | Self::InUse { .. }
             | Self::Refused { .. }
             | Self::Newer { .. }
+            | Self::UnknownBackup { .. }
+            | Self::BackupExists { .. }
+            | Self::NotInBackup { .. }
+            | Self::BackupDamaged { .. }
             | Self::Damaged { .. } => Retry::Never,
         }
     }

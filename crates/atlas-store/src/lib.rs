@@ -8,6 +8,7 @@
 //!
 //! Not here: chunking, embedding, search.
 
+mod backup;
 mod columns;
 mod contract;
 mod copy;
@@ -17,13 +18,14 @@ mod spread;
 mod sqlite;
 mod work;
 
+pub use backup::{BackupName, BackupTenant, Manifest, NotABackupName};
 pub use contract::{
     Batch, Change, ChangeEntry, Chunk, ChunkDraft, ChunkId, Committed, Entry, ListQuery, Near, NearQuery,
-    Others, Outcome, Page, Store, StoreError, Turn, VectorRow, VectorSearch,
+    Others, Outcome, Page, Store, StoreError, Turn, VectorCount, VectorRow, VectorSearch,
 };
 pub use copy::{Copied, CopyError, copy_tenant};
 pub use postgres::{
     Connect, Connecting, PostgresOptions, PostgresStore, Stream, TLS_AGREED, TLS_PROTOCOL, TLS_REQUEST,
 };
 pub use spread::SpreadStore;
-pub use sqlite::{DataDirectory, SqliteStore};
+pub use sqlite::{DataDirectory, Restored, SqliteStore};

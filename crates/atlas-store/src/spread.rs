@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Batch, ChangeEntry, Chunk, ChunkId, Committed, ListQuery, Near, NearQuery, Others, Page, PostgresStore,
-    Store, StoreError, Turn, VectorRow, VectorSearch,
+    Store, StoreError, Turn, VectorCount, VectorRow, VectorSearch,
 };
 
 /// One store out of several.
@@ -195,6 +195,14 @@ impl Store for SpreadStore {
         times: &[(RecordKey, Timestamp, Timestamp)],
     ) -> Result<(), StoreError> {
         self.of(scope.tenant())?.restore_times(scope, times)
+    }
+
+    fn vector_count(&self, scope: &TenantScope, space: &SpaceId) -> Result<VectorCount, StoreError> {
+        self.of(scope.tenant())?.vector_count(scope, space)
+    }
+
+    fn drop_vectors(&self, scope: &TenantScope, space: &SpaceId, limit: usize) -> Result<u64, StoreError> {
+        self.of(scope.tenant())?.drop_vectors(scope, space, limit)
     }
 
     /// All of them: a server that reaches only some would fail some tenants.

@@ -5,6 +5,8 @@
 
 pub mod fake_embedder;
 pub mod fake_openai;
+#[cfg(unix)]
+pub mod faulty_disk;
 pub mod postgres;
 pub mod scripted_model;
 pub mod store_suite;

@@ -1,9 +1,10 @@
 //! What every [`Store`] owes, as claims.
 //!
 //! Each claim gets an empty store of its own. [`run`] checks them all; a new implementation needs
-//! one test that calls it.
+//! one test that calls it, and one that calls [`history::run`] where it can be opened again.
 
 mod claims;
+pub mod history;
 mod lines;
 mod model;
 mod moving;

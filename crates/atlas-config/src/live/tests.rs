@@ -165,17 +165,17 @@ async fn the_watch_ends_when_it_is_told_to_and_when_nobody_has_the_settings() {
 #[tokio::test]
 async fn what_waits_for_a_restart_is_named_and_keeps_its_value_until_then() {
     let mount = Mount::new();
-    let before = [("TP_LISTEN", "127.0.0.1:1"), ("EMBEDDING_MODEL", "a"), ("BYOC_MODEL", "x")];
-    let after = [("TP_LISTEN", "127.0.0.1:2"), ("EMBEDDING_MODEL", "b"), ("BYOC_MODEL", "y")];
+    let before = [("TP_LISTEN", "127.0.0.1:1"), ("TP_LOG", "info"), ("BYOC_MODEL", "x")];
+    let after = [("TP_LISTEN", "127.0.0.1:2"), ("TP_LOG", "warn"), ("BYOC_MODEL", "y")];
     mount.swap(1, &before);
     let live = start(mount.path());
     mount.swap(2, &after);
     assert_eq!(live.reload().await, Outcome::Applied { generation: 2 });
     let settings = &live.snapshot().settings;
     assert_eq!(settings.listen.port(), 1);
-    assert_eq!(settings.embedding.model.as_deref(), Some("a"));
+    assert_eq!(settings.log, "info");
     assert_eq!(settings.byoc.model.as_deref(), Some("y"));
-    assert_eq!(live.status().needs_restart, ["TP_LISTEN", "EMBEDDING_MODEL"]);
+    assert_eq!(live.status().needs_restart, ["TP_LISTEN", "TP_LOG"]);
     mount.swap(3, &before);
     assert_eq!(live.reload().await, Outcome::Applied { generation: 3 });
     assert!(live.status().needs_restart.is_empty());

@@ -162,3 +162,67 @@ proptest! {
         check_usable(&dir);
     }
 }
+
+/// splitmix64.
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    number ^ (number >> 27)
+}
+
+/// Every record by its words and by its name, as one text.
+fn answers(index: &LexicalIndex) -> String {
+    let ask = |text: &str| index.search(text, &Filter::default(), 100).expect("any text is a query");
+    let named: Vec<_> = (0..40)
+        .map(|number| index.exact(&format!("r{number}"), &Filter::default(), 9).expect("any text is a query"))
+        .collect();
+    format!("{:?}", (index.len(), ask("disk"), ask("node-7"), named))
+}
+
+/// One bit is turned or the file is cut, at a random place of a random file. An index that opens
+/// as if nothing had happened must answer as if nothing had happened.
+///
+/// `cargo test` tries some hundred; `cargo xtask crash` ten thousand (`ATLAS_DAMAGES`).
+#[test]
+fn every_flipped_bit_and_every_cut_is_noticed_or_without_effect() {
+    let trials = std::env::var("ATLAS_DAMAGES").ok().and_then(|trials| trials.parse().ok()).unwrap_or(300);
+    let parent = tempfile::tempdir().expect("a temporary directory");
+    let whole = written(parent.path());
+    let names = files(&whole);
+    let expected = answers(&LexicalIndex::open(Some(&whole)).expect("undamaged").index);
+    let dir = parent.path().join("damaged");
+    let (mut noticed, mut harmless) = (0u64, 0u64);
+    for trial in 0..trials {
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("ours");
+        for name in &names {
+            fs::copy(name, dir.join(name.file_name().expect("a file"))).expect("ours");
+        }
+        let (one, two, three) = (mixed(trial * 3), mixed(trial * 3 + 1), mixed(trial * 3 + 2));
+        let damaged = dir.join(names[one as usize % names.len()].file_name().expect("a file"));
+        let mut bytes = fs::read(&damaged).expect("readable");
+        if bytes.is_empty() {
+            continue;
+        }
+        let place = two as usize % bytes.len();
+        if three.is_multiple_of(4) {
+            bytes.truncate(place);
+        } else {
+            bytes[place] ^= 1 << ((three >> 8) % 8);
+        }
+        fs::write(&damaged, bytes).expect("ours");
+        let what = format!("trial {trial}: {} at {place}", damaged.display());
+        let opened = LexicalIndex::open(Some(&dir)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        if opened.rebuilt.is_some() {
+            assert_eq!((opened.seq, opened.index.len()), (0, 0), "{what}");
+            noticed += 1;
+        } else {
+            assert_eq!((opened.seq, answers(&opened.index)), (5, expected.clone()), "{what}");
+            harmless += 1;
+        }
+        for aside in files(parent.path()).iter().filter(|path| path.to_string_lossy().contains(".damaged-")) {
+            fs::remove_dir_all(aside).expect("ours");
+        }
+    }
+    println!("{trials} damages: {noticed} noticed and rebuilt, {harmless} without effect, none believed");
+}

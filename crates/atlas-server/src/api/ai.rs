@@ -118,6 +118,10 @@ pub(crate) async fn test(
 
 /// What is known without asking the provider.
 pub(crate) async fn status(State(app): State<App>) -> Json<Value> {
+    // What cannot be counted now is not worth an error here: readiness has one.
+    let changing = app.retrieval().changing_engine().await.unwrap_or_default();
+    let changing: Vec<Value> =
+        changing.into_iter().map(|(tenant, vectors)| json!({"tenant": tenant, "vectors": vectors})).collect();
     let snapshot = app.snapshot();
     let settings = &snapshot.settings;
     let status = app.inference().status();
@@ -141,6 +145,7 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Value> {
         "profiles": app.inference().profiles(),
         "answers": app.inference().counters(),
         "embedding": app.retrieval().embedding(),
+        "embedding_change": changing,
         "embedding_work": embedding_work(&app.retrieval().embedding_stats()),
         "cp_connected": app.is_control_plane_connected(),
         "fallback_allowed": status.fallback_allowed,

@@ -2,9 +2,11 @@
 
 pub(crate) mod ai;
 pub(crate) mod alerts;
+pub(crate) mod backups;
 pub(crate) mod health;
 pub(crate) mod import;
 pub(crate) mod incidents;
+pub(crate) mod index;
 mod list;
 pub(crate) mod logs;
 pub(crate) mod openai;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use atlas_domain::{Corpus, TenantId};
 use atlas_engines::{Backend, Precision};
+use atlas_store::BackupName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::config::Config;
@@ -58,6 +59,32 @@ pub(crate) enum Command {
                             atlasai-tp search \"block not found\" --corpus logs --json\n  \
                             atlasai-tp search 'timeout service:checkout since:2h -payments'")]
     Search(SearchArguments),
+    /// Copy tenants into a backup, also while a server runs
+    #[command(
+        after_help = "A backup lies below backups/ in the data directory, under its name. Each tenant in it is as it\n\
+                            was at one moment. `--to` copies the finished backup to another place as well.\n\n\
+                            Examples:\n  \
+                            atlasai-tp backup\n  \
+                            atlasai-tp backup before-upgrade --tenant acme\n  \
+                            atlasai-tp backup nightly-1 --to /mnt/backups"
+    )]
+    Backup(BackupArguments),
+    /// Put tenants back to what a backup holds, also while a server runs
+    #[command(
+        after_help = "The backup is checked before anything is touched. What a tenant holds now is lost; take a backup\n\
+                            of it first. Indexes are made anew. `--from` copies a backup into the data directory first.\n\n\
+                            Examples:\n  \
+                            atlasai-tp restore before-upgrade --tenant acme\n  \
+                            atlasai-tp restore nightly-1 --from /mnt/backups"
+    )]
+    Restore(RestoreArguments),
+    /// List the backups
+    Backups(BackupsArguments),
+    /// Make a tenant's indexes again from its records, and the vectors that are missing
+    #[command(after_help = "Search goes on meanwhile. Interrupted, it goes on where it was.\n\n\
+                            Example:\n  \
+                            atlasai-tp reindex --tenant acme")]
+    Reindex(ReindexArguments),
     /// Embed texts: one a line on standard input, one JSON array a line on standard output
     #[command(after_help = "Examples:\n  \
                             echo \"disk is full\" | atlasai-tp embed\n  \
@@ -159,6 +186,53 @@ fn searchable_corpus(name: &str) -> Result<Corpus, String> {
     Corpus::from_name(name)
         .filter(|corpus| Corpus::SEARCHABLE.contains(corpus))
         .ok_or_else(|| format!("use one of {}", Corpus::SEARCHABLE.map(Corpus::as_str).join(", ")))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// Its name [default: the time]
+    pub(crate) name: Option<BackupName>,
+    /// Only this tenant; may be repeated [default: all]
+    #[arg(long)]
+    pub(crate) tenant: Vec<TenantId>,
+    /// Copy the backup into this folder, too
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArguments {
+    /// The backup's name
+    pub(crate) name: BackupName,
+    /// Only this tenant; may be repeated [default: all that the backup holds]
+    #[arg(long)]
+    pub(crate) tenant: Vec<TenantId>,
+    /// Copy the backup from this folder first
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupsArguments {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReindexArguments {
+    /// Tenant
+    #[arg(long, default_value = "default")]
+    pub(crate) tenant: TenantId,
+    /// Print the state at the end as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

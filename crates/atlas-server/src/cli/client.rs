@@ -91,27 +91,37 @@ impl Client {
 
     /// Posts JSON and returns the JSON answer; a problem document becomes an error.
     pub(crate) async fn post(&self, path: &str, tenant: &TenantId, body: &Value) -> anyhow::Result<Value> {
+        self.call(path, tenant, Some(body)).await
+    }
+
+    /// Gets a JSON answer; a problem document becomes an error.
+    pub(crate) async fn get(&self, path: &str, tenant: &TenantId) -> anyhow::Result<Value> {
+        self.call(path, tenant, None).await
+    }
+
+    async fn call(&self, path: &str, tenant: &TenantId, body: Option<&Value>) -> anyhow::Result<Value> {
         let (status, answer) = match self {
             Self::Running { outbound, url, credential } => {
-                // A batch of texts to embed takes its time; nobody waits for a first token here.
-                let limits = Limits {
-                    first_token: Duration::from_secs(600),
-                    idle: Duration::from_secs(600),
-                    total: None,
+                let limits = Limits { first_token: ANSWER_TIME, idle: ANSWER_TIME, total: None };
+                let call = match body {
+                    Some(body) => Call::post_json(url.join(path)?, "command line", body)?,
+                    None => Call::get(url.join(path)?, "command line"),
                 };
-                let call = Call::post_json(url.join(path)?, "command line", body)?
-                    .authorized(credential)?
-                    .header(TENANT_HEADER, tenant.as_str())?
-                    .limits(limits);
+                let call =
+                    call.authorized(credential)?.header(TENANT_HEADER, tenant.as_str())?.limits(limits);
                 let reply = outbound.send(call).await?;
                 (reply.status(), reply.bytes(ANSWER_LIMIT_BYTES).await?)
             }
             Self::Here { app, token } => {
-                let request = Request::post(path)
+                let request = if body.is_some() { Request::post(path) } else { Request::get(path) };
+                let request = request
                     .header(header::AUTHORIZATION, format!("Bearer {}", token.expose_secret()))
                     .header(header::CONTENT_TYPE, "application/json")
                     .header(TENANT_HEADER, tenant.as_str())
-                    .body(Body::from(serde_json::to_vec(body)?))?;
+                    .body(match body {
+                        Some(body) => Body::from(serde_json::to_vec(body)?),
+                        None => Body::empty(),
+                    })?;
                 let answer = crate::router(app.clone()).oneshot(request).await?;
                 let status = answer.status();
                 (status, axum::body::to_bytes(answer.into_body(), ANSWER_LIMIT_BYTES).await?)
@@ -129,6 +139,9 @@ impl Client {
 }
 
 const ANSWER_LIMIT_BYTES: usize = 64 << 20;
+
+/// A batch of texts to embed or a backup takes its time; nobody waits for a first token here.
+const ANSWER_TIME: Duration = Duration::from_secs(3600);
 
 /// What the API refused, and why.
 #[derive(Debug, thiserror::Error)]

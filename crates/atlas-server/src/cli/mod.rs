@@ -1,6 +1,7 @@
 //! The command line: what was typed, dispatched.
 
 mod arguments;
+mod backup;
 mod bench;
 mod client;
 mod config;
@@ -10,6 +11,7 @@ mod eval;
 mod import;
 mod model;
 mod progress;
+mod reindex;
 mod search;
 mod serve;
 mod sources;
@@ -88,6 +90,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Serve(arguments) => serve::run(arguments, live, &mut output).await?,
             Command::Import(arguments) => import::run(arguments, settings, &mut output).await?,
             Command::Search(arguments) => search::run(arguments, settings, &mut output).await?,
+            Command::Backup(arguments) => backup::make(arguments, settings, &mut output).await?,
+            Command::Restore(arguments) => backup::restore(arguments, settings, &mut output).await?,
+            Command::Backups(arguments) => backup::list(arguments, settings, &mut output).await?,
+            Command::Reindex(arguments) => reindex::run(arguments, settings, &mut output).await?,
             Command::Embed(_) => embed::run(settings, &mut output).await?,
             Command::Bench(Bench::Embed(arguments)) => bench::run(arguments, settings, &mut output).await?,
             Command::Eval(arguments) => eval::run(arguments, settings, &mut output).await?,

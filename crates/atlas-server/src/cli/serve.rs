@@ -28,8 +28,11 @@ pub(crate) async fn run(arguments: ServeArguments, live: Live, output: &mut Outp
         demo::load(&app).await.context("the demo data cannot be loaded")?;
     }
     let server_file = ServerFile::path(&data_dir);
-    fs::write(&server_file, serde_json::to_vec(&ServerFile { url: url.to_string() })?)
-        .with_context(|| format!("{} cannot be written", server_file.display()))?;
+    // A disk that is full must not keep a server from answering what it can.
+    if let Err(error) = fs::write(&server_file, serde_json::to_vec(&ServerFile { url: url.to_string() })?) {
+        tracing::warn!(%error, file = %server_file.display(),
+            "commands on this machine will not find this server");
+    }
     for line in banner(&app, &url, arguments.demo) {
         output.line(&line)?;
     }

@@ -34,7 +34,13 @@ pub(crate) async fn load(
 
 /// What has to be the same for an engine to be left alone.
 pub(crate) fn changed(before: &Settings, after: &Settings) -> bool {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 19] = [
+        "EMBEDDING_PROVIDER",
+        "EMBEDDING_MODEL",
+        "EMBEDDING_MODEL_PATH",
+        "EMBEDDING_DIMENSIONS",
+        "EMBEDDING_THREADS",
+        "EMBEDDING_PRECISION",
         "EMBEDDING_ENDPOINT_URL",
         "EMBEDDING_API_KEY",
         "OPENAI_API_KEY",

@@ -13,7 +13,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 
-use crate::api::{ai, alerts, health, import, incidents, logs, openai, page, runbooks, search, tenants};
+use crate::api::{
+    ai, alerts, backups, health, import, incidents, index, logs, openai, page, runbooks, search, tenants,
+};
 use crate::app::App;
 use crate::extract::BodyLimit;
 use crate::problem::Problem;
@@ -30,6 +32,8 @@ const DOCUMENT: usize = 8 << 20;
 const SOON: Duration = Duration::from_secs(30);
 /// Time for a large write: embedding a large batch on a small machine.
 const WRITE: Duration = Duration::from_secs(300);
+/// Time for copying databases: an hour at 100 MB/s is 360 GB.
+const COPY: Duration = Duration::from_secs(3600);
 /// Time for an answer of a model; the feature's own deadline is shorter.
 const MODEL: Duration = Duration::from_secs(180);
 
@@ -101,6 +105,13 @@ pub const ROUTES: &[Route] = &[
     route(Method::GET, "/v1/models/{*id}", SMALL, SOON, || get(openai::models::read)),
     route(Method::POST, "/api/tenants", SMALL, SOON, || post(tenants::create)),
     route(Method::GET, "/api/tenants", SMALL, SOON, || get(tenants::list)),
+    route(Method::POST, "/api/backups", SMALL, COPY, || post(backups::create)),
+    route(Method::GET, "/api/backups", SMALL, SOON, || get(backups::list)),
+    route(Method::GET, "/api/backups/{name}", SMALL, SOON, || get(backups::read)),
+    route(Method::DELETE, "/api/backups/{name}", SMALL, SOON, || delete(backups::remove)),
+    route(Method::POST, "/api/backups/{name}/restore", SMALL, COPY, || post(backups::restore)),
+    route(Method::POST, "/api/reindex", SMALL, WRITE, || post(index::rebuild)),
+    route(Method::GET, "/api/reindex", SMALL, SOON, || get(index::progress)),
 ];
 
 /// The whole server as a service; usable in process.

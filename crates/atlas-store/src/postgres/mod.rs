@@ -41,7 +41,7 @@ pub use connect::{Connect, Connecting, PostgresOptions, Stream, TLS_AGREED, TLS_
 use crate::work::Work;
 use crate::{
     Batch, ChangeEntry, Chunk, ChunkId, Committed, ListQuery, Near, NearQuery, Others, Page, Store,
-    StoreError, Turn, VectorRow, VectorSearch,
+    StoreError, Turn, VectorCount, VectorRow, VectorSearch,
 };
 use connect::{Session, params};
 use failure::Failure;
@@ -371,6 +371,17 @@ impl Store for PostgresStore {
         times: &[(RecordKey, Timestamp, Timestamp)],
     ) -> Result<(), StoreError> {
         self.write(scope, &Work::Times(times.to_vec())).map(drop)
+    }
+
+    fn vector_count(&self, scope: &TenantScope, space: &SpaceId) -> Result<VectorCount, StoreError> {
+        self.read(scope, async |session, tenant| read::vector_count(session, tenant, space).await)
+    }
+
+    /// Whether its confirmation came through makes no difference: the caller asks until none is left.
+    fn drop_vectors(&self, scope: &TenantScope, space: &SpaceId, limit: usize) -> Result<u64, StoreError> {
+        let dropped =
+            self.pool.with(async |session| write::drop_vectors(session, scope.tenant(), space, limit).await);
+        self.runtime().block_on(dropped).map_err(|failure| failure.explain(self.place(), "written"))
     }
 
     /// That the database answers and takes writes: a standby says here that it is one.

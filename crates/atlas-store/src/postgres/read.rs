@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::row;
 use super::select::select;
 use crate::cursor::Cursor;
-use crate::{ChangeEntry, Chunk, ChunkId, Entry, ListQuery, Page, VectorRow};
+use crate::{ChangeEntry, Chunk, ChunkId, Entry, ListQuery, Page, VectorCount, VectorRow};
 
 /// In the place of a tenant's name, which it cannot be: names and counters of all, no content.
 const DIRECTORY: &str = "*";
@@ -281,6 +281,19 @@ pub(super) async fn spaces(session: &Session, tenant: &TenantId) -> Result<Vec<S
     let read =
         |row: &Row| row.try_get::<_, &str>(0)?.parse().map_err(|_| Failure::Odd("a space's name is none"));
     rows.iter().map(read).collect()
+}
+
+pub(super) async fn vector_count(
+    session: &Session,
+    tenant: &TenantId,
+    space: &SpaceId,
+) -> Result<VectorCount, Failure> {
+    let sql = "SELECT (SELECT count(*) FROM atlasai.chunks c WHERE c.tenant = $1),
+                      (SELECT count(*) FROM atlasai.vectors v WHERE v.tenant = $1 AND v.space = $2)";
+    let values = of(tenant, [Box::new(space.as_str().to_owned())]);
+    let rows = ask(session, tenant, sql, &values).await?;
+    let Some(counts) = rows.first() else { return Err(Failure::Odd("a count has no row")) };
+    Ok(VectorCount { chunks: row::unsigned(counts, 0)?, vectors: row::unsigned(counts, 1)? })
 }
 
 pub(super) async fn chunks_without_vector(

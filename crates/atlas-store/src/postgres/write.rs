@@ -40,6 +40,26 @@ pub(super) async fn create_tenant(session: &Session, tenant: &TenantId) -> Resul
     Ok(n_created == 1)
 }
 
+/// Removes vectors of a space, at most `limit`; how many.
+pub(super) async fn drop_vectors(
+    session: &Session,
+    tenant: &TenantId,
+    space: &SpaceId,
+    limit: usize,
+) -> Result<u64, Failure> {
+    session.run(&begin(tenant)).await?;
+    let sql = "DELETE FROM atlasai.vectors v WHERE v.tenant = $1 AND v.space = $2 AND v.chunk IN (
+                   SELECT o.chunk FROM atlasai.vectors o WHERE o.tenant = $1 AND o.space = $2 LIMIT $3)";
+    let values = params([
+        Box::new(tenant.as_str().to_owned()),
+        Box::new(space.as_str().to_owned()),
+        Box::new(i64::try_from(limit).unwrap_or(i64::MAX)),
+    ]);
+    let n_dropped = session.execute(sql, &values).await?;
+    session.run("COMMIT").await?;
+    Ok(n_dropped)
+}
+
 /// Does everything but the confirmation.
 pub(super) async fn apply(session: &Session, tenant: &TenantId, work: &Work) -> Result<Pending, Failure> {
     let begin = begin(tenant);

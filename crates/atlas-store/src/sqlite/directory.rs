@@ -34,6 +34,7 @@ impl Directory {
         create_private(&root.join("tenants")).map_err(written)?;
         let lock = take_lock(root)?;
         sync(root).map_err(written)?;
+        finish_swaps(&root.join("tenants")).map_err(written)?;
         if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             // The parent may be a directory we may not open; then it was not us who created it.
             let _ = sync(parent);
@@ -73,17 +74,45 @@ impl Directory {
     pub(super) fn create(&self, tenant: &TenantId) -> Result<(), StoreError> {
         let place = self.place(tenant);
         let written = |error| file_failure(&place.dir, "written", error);
-        let draft = self.tenants_dir().join(format!(".new-{tenant}"));
-        match fs::remove_dir_all(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(written(error)),
-            _ => {}
-        }
+        let draft = self.draft_of(tenant);
+        remove_if_there(&draft).map_err(written)?;
         create_private(&draft).map_err(written)?;
         schema::create(&draft.join(DATABASE)).map_err(|failure| place.explain(failure, "written"))?;
         File::open(draft.join(DATABASE)).and_then(|file| file.sync_all()).map_err(written)?;
         sync(&draft).map_err(written)?;
         fs::rename(&draft, &place.dir).map_err(written)?;
         sync(&self.tenants_dir()).map_err(written)
+    }
+
+    /// Where a tenant is built before it takes its place. No tenant can have this name.
+    pub(super) fn draft_of(&self, tenant: &TenantId) -> PathBuf {
+        self.tenants_dir().join(format!(".new-{tenant}"))
+    }
+
+    /// Puts a complete draft in the place of a tenant, which is removed. A power cut between the
+    /// two renames is made good at the next start.
+    pub(super) fn swap(&self, tenant: &TenantId, draft: &Path) -> Result<(), StoreError> {
+        let (place, old) = (self.place(tenant).dir, self.tenants_dir().join(format!("{OLD}{tenant}")));
+        let swapped = || {
+            remove_if_there(&old)?;
+            let is_there = place.try_exists()?;
+            if is_there {
+                fs::rename(&place, &old)?;
+            }
+            if let Err(error) = fs::rename(draft, &place) {
+                if is_there {
+                    fs::rename(&old, &place)?;
+                }
+                return Err(error);
+            }
+            sync(&self.tenants_dir())
+        };
+        swapped().map_err(|error| file_failure(&place, "written", error))?;
+        // What is left of it is removed at the next start.
+        if let Err(error) = remove_if_there(&old) {
+            tracing::warn!(%error, place = %show(&old), "the state before a restore could not be removed");
+        }
+        Ok(())
     }
 
     /// Writes a block, waits for the disk, and removes it again.
@@ -102,6 +131,27 @@ impl Directory {
     fn tenants_dir(&self) -> PathBuf {
         self.root.join("tenants")
     }
+}
+
+/// Before the name of a tenant whose place is being taken.
+const OLD: &str = ".old-";
+
+/// Ends swaps that a power cut interrupted: without a tenant in its place the old one goes back,
+/// with one it is removed.
+fn finish_swaps(tenants: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(tenants)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(tenant) = name.to_str().and_then(|name| name.strip_prefix(OLD)) else { continue };
+        let place = tenants.join(tenant);
+        if place.try_exists()? {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::rename(entry.path(), &place)?;
+            sync(tenants)?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Directory {
@@ -130,15 +180,18 @@ fn take_lock(root: &Path) -> Result<File, StoreError> {
         }
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(failed)?;
+    // The lock is what counts. A disk that is full or read-only must not keep a server from
+    // starting, because then nobody could even read.
+    let named =
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(error) = named {
+        tracing::warn!(%error, "the lock of the data directory does not say who holds it");
+    }
     Ok(file)
 }
 
 /// Creates a directory and its missing parents for this user only.
-fn create_private(dir: &Path) -> io::Result<()> {
+pub(super) fn create_private(dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -146,6 +199,13 @@ fn create_private(dir: &Path) -> io::Result<()> {
     builder.create(dir)
 }
 
-fn sync(dir: &Path) -> io::Result<()> {
+pub(super) fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+pub(super) fn remove_if_there(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

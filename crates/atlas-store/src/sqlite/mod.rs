@@ -9,6 +9,7 @@
 //!
 //! Not here: search. SQLite holds the truth, the lexical index is derived from the change log.
 
+mod backup;
 mod directory;
 mod failure;
 mod lines;
@@ -28,7 +29,10 @@ use atlas_domain::{
 };
 
 use crate::work::Work;
-use crate::{Batch, ChangeEntry, Chunk, ChunkId, Committed, ListQuery, Page, Store, StoreError, VectorRow};
+use crate::{
+    Batch, ChangeEntry, Chunk, ChunkId, Committed, ListQuery, Page, Store, StoreError, VectorCount, VectorRow,
+};
+pub use backup::Restored;
 use directory::Directory;
 use tenant::{Tenant, lock};
 
@@ -49,12 +53,15 @@ pub struct SqliteStore {
     // Before the directory: tenants close while the lock is still held.
     open: Mutex<HashMap<TenantId, Arc<Tenant>>>,
     directory: Directory,
+    /// Backups are made and removed one at a time.
+    backing_up: Mutex<()>,
 }
 
 impl SqliteStore {
     /// Takes the data directory for this process, creating it where it is missing.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        Ok(Self { directory: Directory::claim(data_dir)?, open: Mutex::default() })
+        let directory = Directory::claim(data_dir)?;
+        Ok(Self { directory, open: Mutex::default(), backing_up: Mutex::default() })
     }
 
     /// The directory as it was given to [`Self::open`].
@@ -216,6 +223,14 @@ impl Store for SqliteStore {
         times: &[(RecordKey, Timestamp, Timestamp)],
     ) -> Result<(), StoreError> {
         self.tenant(scope)?.write(Work::Times(times.to_vec())).map(drop)
+    }
+
+    fn vector_count(&self, scope: &TenantScope, space: &SpaceId) -> Result<VectorCount, StoreError> {
+        self.tenant(scope)?.read(|tx| read::vector_count(tx, space))
+    }
+
+    fn drop_vectors(&self, scope: &TenantScope, space: &SpaceId, limit: usize) -> Result<u64, StoreError> {
+        self.tenant(scope)?.drop_vectors(space, limit)
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -1,14 +1,13 @@
 //! The questions, each inside a read transaction.
 
 use atlas_domain::{Corpus, Filter, Record, RecordId, RecordKey, Seq, SpaceId};
-use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 
 use super::failure::Failure;
 use super::select::select;
 use super::{lines, row};
 use crate::cursor::Cursor;
-use crate::{ChangeEntry, Chunk, ChunkId, Entry, ListQuery, Page, VectorRow};
+use crate::{ChangeEntry, Chunk, ChunkId, Entry, ListQuery, Page, VectorCount, VectorRow};
 
 /// Most records in a page, however many are asked for.
 const MAX_PAGE: usize = 1000;
@@ -185,16 +184,6 @@ pub(super) fn vectors_after(
         .collect()
 }
 
-pub(super) fn spaces(tx: &Transaction<'_>) -> Result<Vec<SpaceId>, Failure> {
-    let mut statement = tx.prepare_cached("SELECT DISTINCT space FROM vectors ORDER BY space")?;
-    let spaces = statement.query_map([], |row| row.get::<_, String>(0))?;
-    let read = |name: Result<String, rusqlite::Error>| {
-        let column = |error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error));
-        Ok(name?.parse().map_err(column)?)
-    };
-    spaces.map(read).collect()
-}
-
 pub(super) fn chunks_without_vector(
     tx: &Transaction<'_>,
     space: &SpaceId,
@@ -207,6 +196,27 @@ pub(super) fn chunks_without_vector(
         row::CHUNK
     );
     tx.prepare_cached(&sql)?.query_map(params![space.as_str(), signed(limit as u64)], row::chunk)?.collect()
+}
+
+/// Each step asks the index for the next larger name: as many look-ups as there are spaces, where
+/// DISTINCT would read the entry of every vector.
+pub(super) fn spaces(tx: &Transaction<'_>) -> rusqlite::Result<Vec<SpaceId>> {
+    let sql = "WITH RECURSIVE named (space) AS (
+                   SELECT min(space) FROM vectors
+                   UNION ALL
+                   SELECT (SELECT min(space) FROM vectors v WHERE v.space > named.space) FROM named
+                   WHERE named.space IS NOT NULL
+               )
+               SELECT space FROM named WHERE space IS NOT NULL";
+    tx.prepare_cached(sql)?.query_map([], |row| row::space(row, 0))?.collect()
+}
+
+pub(super) fn vector_count(tx: &Transaction<'_>, space: &SpaceId) -> rusqlite::Result<VectorCount> {
+    let chunks = tx.prepare_cached("SELECT count(*) FROM chunks")?.query_row([], |row| row.get(0))?;
+    let vectors = tx
+        .prepare_cached("SELECT count(*) FROM vectors WHERE space = ?")?
+        .query_row([space.as_str()], |row| row.get(0))?;
+    Ok(VectorCount { chunks, vectors })
 }
 
 /// SQLite's integers are signed; no number of ours reaches the upper half.

@@ -1,6 +1,6 @@
 //! How values become columns and back.
 
-use atlas_domain::{Corpus, Facets, Record, RecordId, RecordKey, TextHash, Timestamp};
+use atlas_domain::{Corpus, Facets, Record, RecordId, RecordKey, SpaceId, TextHash, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::Type;
 
@@ -61,6 +61,10 @@ pub(super) fn vector(row: &Row<'_>) -> rusqlite::Result<VectorRow> {
 
 pub(super) fn record_id(row: &Row<'_>, column: usize) -> rusqlite::Result<RecordId> {
     RecordId::new(row.get::<_, String>(column)?).map_err(|_| odd(column, Type::Text))
+}
+
+pub(super) fn space(row: &Row<'_>, column: usize) -> rusqlite::Result<SpaceId> {
+    row.get::<_, String>(column)?.parse().map_err(|_| odd(column, Type::Text))
 }
 
 pub(super) fn text_hash(row: &Row<'_>, column: usize) -> rusqlite::Result<TextHash> {

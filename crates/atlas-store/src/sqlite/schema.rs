@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::failure::Failure;
+use super::failure::{Failure, show};
 use crate::StoreError;
 
 /// One script per version; the database counts the ones it has seen in `user_version`.
@@ -113,10 +114,9 @@ pub(super) fn create(path: &Path) -> Result<(), Failure> {
 /// Opens the connection that writes, bringing the tables to the current version.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Failure> {
     let mut connection = connect(path, OpenFlags::empty())?;
-    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let known = MIGRATIONS.len();
-    if version as usize > known {
-        return Err(StoreError::Newer { found: version, known: known as u32 }.into());
+    let version = version(&connection)?;
+    if version > known_version() {
+        return Err(StoreError::Newer { found: version, known: known_version() }.into());
     }
     if version == 0 {
         // Tenants are created with their tables, so a database without any was cut to nothing.
@@ -130,6 +130,32 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "cache_size", -8192)?;
     migrate(&mut connection, version as usize)?;
     Ok(connection)
+}
+
+/// The version of the tables.
+pub(super) fn version(connection: &Connection) -> Result<u32, rusqlite::Error> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// The highest version this program knows.
+pub(super) const fn known_version() -> u32 {
+    MIGRATIONS.len() as u32
+}
+
+/// Copies the state that `connection` reads into a new database file. Page by page: the copy is
+/// the database as it is, free pages included. Not synced.
+pub(super) fn copy(connection: &Connection, path: &Path) -> Result<(), Failure> {
+    let mut copy = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+    // Who copies syncs once, at the end.
+    copy.pragma_update(None, "synchronous", "OFF")?;
+    let step = Backup::new(connection, &mut copy)?.step(-1)?;
+    if step != StepResult::Done {
+        // Nobody else has the new file, and the state to copy is fixed.
+        return Err(
+            StoreError::Io { place: show(path), action: "written", source: "it is locked".into() }.into()
+        );
+    }
+    copy.close().map_err(|(_, error)| error.into())
 }
 
 /// Opens a connection that can only read.

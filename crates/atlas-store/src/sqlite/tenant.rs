@@ -9,15 +9,16 @@
 //! one database (a caller still at work while the store closes) cannot disagree.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use atlas_domain::{Seq, SpaceId};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::directory::DATABASE;
 use super::failure::{Failure, Place, show};
-use super::schema;
-use super::write::apply;
+use super::write::{self, apply};
+use super::{read, schema};
 use crate::work::Work;
 use crate::{Committed, StoreError};
 
@@ -30,8 +31,17 @@ const MAX_GROUP: usize = 64;
 pub(super) struct Tenant {
     place: Place,
     queue: Mutex<VecDeque<Job>>,
-    writer: Mutex<Connection>,
+    /// `None` when the files are not the tenant's any more: see [`Self::replace`].
+    writer: Mutex<Option<Connection>>,
     readers: Mutex<Vec<Connection>>,
+    /// Held by who reads; says whether the files are still the tenant's.
+    is_current: RwLock<bool>,
+}
+
+/// What a copy of a database covers.
+pub(super) struct Copied {
+    pub(super) seq: Seq,
+    pub(super) schema: u32,
 }
 
 struct Job {
@@ -49,7 +59,13 @@ impl Tenant {
             return Err(place.damaged(format!("{DATABASE} is missing")));
         }
         let writer = schema::open_writer(&database).map_err(|failure| place.explain(failure, "read"))?;
-        Ok(Self { place, queue: Mutex::default(), writer: Mutex::new(writer), readers: Mutex::default() })
+        Ok(Self {
+            place,
+            queue: Mutex::default(),
+            writer: Mutex::new(Some(writer)),
+            readers: Mutex::default(),
+            is_current: RwLock::new(true),
+        })
     }
 
     /// Runs a question on one state of the database.
@@ -57,6 +73,10 @@ impl Tenant {
         &self,
         ask: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, StoreError> {
+        let is_current = self.is_current.read().unwrap_or_else(PoisonError::into_inner);
+        if !*is_current {
+            return Err(self.replaced("read"));
+        }
         let idle = lock(&self.readers).pop();
         let answer = (|| {
             let mut connection = match idle {
@@ -85,6 +105,7 @@ impl Tenant {
             if let Some(answer) = lock(&answer).take() {
                 return answer;
             }
+            let Some(writer) = writer.as_mut() else { return Err(self.replaced("written")) };
             let group: Vec<Job> = {
                 let mut queue = lock(&self.queue);
                 let n_jobs = queue.len().min(MAX_GROUP);
@@ -98,13 +119,69 @@ impl Tenant {
                     source: "the thread that wrote for this caller ended early".into(),
                 });
             }
-            self.write_group(&mut writer, &group);
+            self.write_group(writer, &group);
         }
+    }
+
+    /// Removes vectors of a space that nobody follows any more. Not in the queue: nobody waits for
+    /// it, and it changes nothing that a batch of the queue could see.
+    pub(super) fn drop_vectors(&self, space: &SpaceId, limit: usize) -> Result<u64, StoreError> {
+        let mut writer = lock(&self.writer);
+        let Some(writer) = writer.as_mut() else { return Err(self.replaced("written")) };
+        let mut drop = || -> Result<u64, Failure> {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let dropped = write::drop_vectors(&transaction, space, limit)?;
+            transaction.commit()?;
+            Ok(dropped)
+        };
+        drop().map_err(|failure| self.place.explain(failure, "written"))
+    }
+
+    /// Copies the database as it is at this moment into a new file, while others read and write.
+    pub(super) fn copy_to(&self, path: &Path) -> Result<Copied, StoreError> {
+        self.read(|tx| {
+            // The first question fixes the state that is copied, whatever is written meanwhile.
+            let seq = read::last_seq(tx)?;
+            let schema = schema::version(tx)?;
+            schema::copy(tx, path)?;
+            Ok::<_, Failure>(Copied { seq, schema })
+        })
+    }
+
+    /// Runs `replace`, which puts other files in the place of these, while nobody reads or writes
+    /// and no connection is open: a connection that is closed later would remove the log of the
+    /// new database, which it knows by its name. Who still holds this tenant afterwards gets a
+    /// failure that says to try again; nothing of what waits in the queue was written.
+    pub(super) fn replace<T>(
+        &self,
+        replace: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writer = lock(&self.writer);
+        let mut is_current = self.is_current.write().unwrap_or_else(PoisonError::into_inner);
+        lock(&self.readers).clear();
+        *is_current = false;
+        // Closing the last connection writes the log back and removes it.
+        drop(writer.take());
+        let replaced = replace();
+        if replaced.is_err()
+            && let Ok(again) = schema::open_writer(&self.database())
+        {
+            *writer = Some(again);
+            *is_current = true;
+        }
+        replaced
+    }
+
+    fn replaced(&self, action: &'static str) -> StoreError {
+        let source = "a backup was restored at this moment; try again".into();
+        StoreError::Io { place: show(&self.place.dir), action, source }
     }
 
     /// Writes the log back into the database file, as far as readers allow.
     pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
-        lock(&self.writer)
+        let writer = lock(&self.writer);
+        let Some(writer) = writer.as_ref() else { return Ok(()) };
+        writer
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(|error| self.place.explain(error, "written"))
     }

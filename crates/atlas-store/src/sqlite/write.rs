@@ -33,6 +33,20 @@ pub(super) fn apply(transaction: &Transaction<'_>, work: &Work) -> Result<Commit
     Ok(Committed { seq: writer.seq, outcomes })
 }
 
+/// Removes vectors of a space, at most `limit`; how many.
+pub(super) fn drop_vectors(
+    transaction: &Transaction<'_>,
+    space: &SpaceId,
+    limit: usize,
+) -> rusqlite::Result<u64> {
+    let removed = transaction
+        .prepare_cached(
+            "DELETE FROM vectors WHERE rowid IN (SELECT rowid FROM vectors WHERE space = ? LIMIT ?)",
+        )?
+        .execute(params![space.as_str(), limit])?;
+    Ok(removed as u64)
+}
+
 /// A line on its way into a block.
 struct WaitingLine<'a> {
     place: usize,

@@ -8,6 +8,7 @@ use super::{chunk, commit, draft, key, put, space, tenant};
 pub(super) const ALL: &[fn(&dyn Store)] = &[
     text_that_moved_keeps_its_vectors,
     spaces_are_separate,
+    a_space_is_dropped_in_slices_and_nobody_hears_of_it,
     vectors_added_later_are_noticed,
     an_unchanged_write_completes_missing_vectors,
     vectors_that_cannot_be_compared_are_refused,
@@ -42,6 +43,27 @@ fn spaces_are_separate(store: &dyn Store) {
     for (space, expect) in [(&m, 1), (&n, 1), (&space("other"), 2)] {
         assert_eq!(store.chunks_without_vector(&scope, space, 10).expect("missing").len(), expect);
     }
+}
+
+fn a_space_is_dropped_in_slices_and_nobody_hears_of_it(store: &dyn Store) {
+    let scope = tenant(store, "acme");
+    let (m, n) = (space("m"), space("n"));
+    assert_eq!(store.spaces(&scope).expect("spaces"), []);
+    let write = |of: &atlas_domain::SpaceId, id: &str| {
+        let changes =
+            vec![put(draft(id, 1, ""), &["x", "y", "z"].map(|text| chunk(text, Some(&[1.0, 2.0]))))];
+        store.commit(&scope, Batch { space: Some(of.clone()), changes }).expect("commit");
+    };
+    write(&m, "a");
+    write(&n, "b");
+    assert_eq!(store.spaces(&scope).expect("spaces").len(), 2);
+    let count = store.vector_count(&scope, &m).expect("count");
+    assert_eq!((count.chunks, count.vectors), (6, 3));
+    let dropped = [2, 2, 2].map(|limit| store.drop_vectors(&scope, &m, limit).expect("drop"));
+    assert_eq!(dropped, [2, 1, 0]);
+    assert_eq!(store.spaces(&scope).expect("spaces"), [n.clone()]);
+    assert_eq!(store.vectors_of(&scope, &key("b"), &n).expect("vectors").len(), 3);
+    assert_eq!(store.last_seq(&scope).expect("seq"), 2);
 }
 
 fn vectors_added_later_are_noticed(store: &dyn Store) {
