@@ -84,12 +84,13 @@ pub(crate) async fn answer(
     let (read_as, notes) = (asked.read_as, question.notes.clone());
     let (hits, confidence) = shared
         .blocking(move |store| {
+            let best_share = found.iter().map(|(_, found)| found.best_share()).fold(0.0, f32::max);
             let mut rankings = Vec::with_capacity(found.len());
             for (corpus, mut found) in found {
                 if let Some(query) = &query {
                     vector_leg::find(store, &tenant, corpus, query, &question, &mut found)?;
                 }
-                rankings.push(rank(corpus, found));
+                rankings.push(rank(corpus, found, best_share));
             }
             let ranking = merge(rankings);
             let confidence = confidence::of(ranking.first());
