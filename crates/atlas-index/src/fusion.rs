@@ -3,9 +3,9 @@
 //! Which leg knows the answer differs from query to query: one with an identifier belongs to the
 //! words, one that paraphrases belongs to the meaning. Ranks cannot tell, and neither can scores
 //! that are stretched between a leg's best and worst hit: both make a leg that merely guesses as
-//! loud as one that knows. So scores keep their own size here. Words count by the share of what a
-//! perfect match would get, cosines as they are: a leg whose hits are all alike moves nothing, and
-//! one that has found what nobody else has decides.
+//! loud as one that knows. So scores keep their own distances here. Words count by their share of
+//! the best match, cosines as they are: a leg whose hits are all alike moves nothing, and one that
+//! has found what nobody else has decides.
 //!
 //! Two things are missing from a list of hits and are made up here. A record that a leg did not
 //! list would have had some score up to the leg's worst, if the list was cut; see

@@ -85,12 +85,13 @@ pub(crate) async fn answer(
     let (read_as, notes) = (asked.read_as, question.notes.clone());
     let (hits, confidence) = shared
         .blocking(move |store| {
+            let best_share = found.iter().map(|(_, found)| found.best_share()).fold(0.0, f32::max);
             let mut rankings = Vec::with_capacity(found.len());
             for (corpus, mut found) in found {
                 if let Some(meaning) = &meaning {
                     vector_leg::find(store, &tenant, corpus, meaning, &question, &mut found)?;
                 }
-                rankings.push(rank(corpus, found));
+                rankings.push(rank(corpus, found, best_share));
             }
             let ranking = merge(rankings);
             let confidence = confidence::of(ranking.first());
