@@ -50,19 +50,16 @@ fn check(dir: &Path, fault: Fault, expected: fn(&StoreError) -> bool) {
     drop(store);
     let store = SqliteStore::open(dir).expect("open");
     assert_eq!(content(&store, &acme), whole, "{fault:?}: after opening again");
-    println!("{fault:?}: {failed} places of failure");
+    eprintln!("{fault:?}: {failed} places of failure");
     assert!(failed > 0, "{fault:?} was never met");
 }
 
 #[test]
 fn a_failure_at_any_write_of_a_commit_is_clear_harmless_and_over_when_the_disk_works() {
     let _turn = faulty_disk::install();
-    let cases: [(Fault, fn(&StoreError) -> bool); 4] = [
-        (Fault::Full, |error| matches!(error, StoreError::Full { .. })),
-        (Fault::Io, |error| matches!(error, StoreError::Io { .. })),
-        (Fault::Sync, |error| matches!(error, StoreError::Io { .. })),
-        (Fault::ReadOnly, |error| matches!(error, StoreError::Io { .. })),
-    ];
+    let is_full: fn(&StoreError) -> bool = |error| matches!(error, StoreError::Full { .. });
+    let is_io: fn(&StoreError) -> bool = |error| matches!(error, StoreError::Io { .. });
+    let cases = [(Fault::Full, is_full), (Fault::Io, is_io), (Fault::Sync, is_io), (Fault::ReadOnly, is_io)];
     for (fault, expected) in cases {
         let dir = tempfile::tempdir().expect("a temporary directory");
         check(dir.path(), fault, expected);

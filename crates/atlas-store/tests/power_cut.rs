@@ -276,8 +276,8 @@ fn a_power_cut_at_any_write_leaves_a_prefix_that_holds_every_acknowledged_batch(
             assert!(outcome.is_ok(), "{name}: cut after operation {end} of {}, {cut:?}", recorded.ops.len());
             checked += 2;
         }
-        println!("{name}: {n_writes} writes, {checked} cuts");
+        eprintln!("{name}: {n_writes} writes, {checked} cuts");
         total += checked;
     }
-    println!("{total} cuts, 0 violations");
+    eprintln!("{total} cuts, 0 violations");
 }

@@ -185,6 +185,7 @@ fn answers(index: &LexicalIndex) -> String {
 /// `cargo test` tries some hundred; `cargo xtask crash` ten thousand (`ATLAS_DAMAGES`).
 #[test]
 fn every_flipped_bit_and_every_cut_is_noticed_or_without_effect() {
+    #[expect(clippy::disallowed_methods, reason = "`cargo xtask crash` asks for more damages")]
     let trials = std::env::var("ATLAS_DAMAGES").ok().and_then(|trials| trials.parse().ok()).unwrap_or(300);
     let parent = tempfile::tempdir().expect("a temporary directory");
     let whole = written(parent.path());
@@ -224,5 +225,5 @@ fn every_flipped_bit_and_every_cut_is_noticed_or_without_effect() {
             fs::remove_dir_all(aside).expect("ours");
         }
     }
-    println!("{trials} damages: {noticed} noticed and rebuilt, {harmless} without effect, none believed");
+    eprintln!("{trials} damages: {noticed} noticed and rebuilt, {harmless} without effect, none believed");
 }

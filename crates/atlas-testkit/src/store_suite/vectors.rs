@@ -61,7 +61,7 @@ fn a_space_is_dropped_in_slices_and_nobody_hears_of_it(store: &dyn Store) {
     assert_eq!((count.chunks, count.vectors), (6, 3));
     let dropped = [2, 2, 2].map(|limit| store.drop_vectors(&scope, &m, limit).expect("drop"));
     assert_eq!(dropped, [2, 1, 0]);
-    assert_eq!(store.spaces(&scope).expect("spaces"), [n.clone()]);
+    assert_eq!(store.spaces(&scope).expect("spaces"), std::slice::from_ref(&n));
     assert_eq!(store.vectors_of(&scope, &key("b"), &n).expect("vectors").len(), 3);
     assert_eq!(store.last_seq(&scope).expect("seq"), 2);
 }
