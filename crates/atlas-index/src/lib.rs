@@ -21,4 +21,4 @@ pub use lexical::{
     Correction, Demands, LexicalAnswer, LexicalChange, LexicalHit, LexicalIndex, LexicalQuery, Opened,
     matched_words,
 };
-pub use vector::{SpaceVector, VectorHit, VectorIndex, VectorKind, VectorLeg};
+pub use vector::{SpaceVector, VectorBuild, VectorBuilt, VectorHit, VectorIndex, VectorKind, VectorLeg};

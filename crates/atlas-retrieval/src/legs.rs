@@ -108,11 +108,16 @@ pub(crate) struct SpaceLegs {
 
 impl SpaceLegs {
     /// Empty legs of these corpora; the next round fills them.
-    pub(crate) fn new(vectors: Arc<Vectors>, corpora: &[Corpus]) -> Arc<Self> {
+    pub(crate) fn new(vectors: Arc<Vectors>, corpora: &[Corpus], kind: VectorKind) -> Arc<Self> {
         // Log lines are compared through their templates.
         let with_vectors = corpora.iter().filter(|corpus| **corpus != Corpus::Logs);
-        let legs = with_vectors.map(|corpus| (*corpus, Vector::new(&vectors))).collect();
+        let legs = with_vectors.map(|corpus| (*corpus, Vector::new(&vectors, kind))).collect();
         Arc::new(Self { vectors, legs })
+    }
+
+    /// The legs of all corpora.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Vector> {
+        self.legs.iter().map(|(_, leg)| leg)
     }
 
     /// The leg of a corpus that has vectors.
@@ -231,16 +236,18 @@ pub(crate) struct Vector {
     leg: RwLock<VectorIndex>,
     mark: Mutex<Option<Seq>>,
     whole: AtomicBool,
+    building: AtomicBool,
 }
 
 impl Vector {
-    fn new(vectors: &Vectors) -> Self {
-        let index = VectorIndex::new(vectors.space().clone(), vectors.dimension(), VectorKind::Auto);
+    fn new(vectors: &Vectors, kind: VectorKind) -> Self {
+        let index = VectorIndex::new(vectors.space().clone(), vectors.dimension(), kind);
         Self {
             space: vectors.space().clone(),
             leg: RwLock::new(index),
             mark: Mutex::default(),
             whole: AtomicBool::new(false),
+            building: AtomicBool::new(false),
         }
     }
 
@@ -253,6 +260,25 @@ impl Vector {
     pub(crate) fn covered(&self) -> Seq {
         // Loading holds the lock for as long as it takes.
         self.mark.try_lock().ok().and_then(|mark| *mark).unwrap_or(0)
+    }
+
+    /// Whether there is something to build and nobody builds.
+    pub(crate) fn wants_build(&self) -> bool {
+        let next = || self.leg.read().unwrap_or_else(PoisonError::into_inner).next_build();
+        !self.building.load(Ordering::Acquire) && next().is_some()
+    }
+
+    /// Builds what the leg wants, beside searches and writes. Takes minutes where there is much.
+    pub(crate) fn build(&self, stop: &CancellationToken) {
+        if self.building.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        loop {
+            let next = self.leg.read().unwrap_or_else(PoisonError::into_inner).next_build();
+            let Some(built) = next.and_then(|build| build.run(&|| !stop.is_cancelled())) else { break };
+            self.leg.write().unwrap_or_else(PoisonError::into_inner).install(built);
+        }
+        self.building.store(false, Ordering::Release);
     }
 
     /// Loads the stored vectors at the first call, and says what they cover.

@@ -38,6 +38,7 @@ pub use api::{
     Document, EmbeddingState, Explanation, Hit, Leg, LegRank, Legs, Matches, Note, Options, Passage,
     Passages, PutReport, ReadAs, RetrievalError, ScorePart, SearchAnswer, SearchRequest, Syntax, Write,
 };
+pub use atlas_index::VectorKind;
 pub use atlas_store::{ListQuery, Outcome, Page, Store, StoreError};
 pub use chunk::passages;
 pub use progress::{CorpusProgress, IndexProgress, VectorProgress};

@@ -9,13 +9,15 @@
 use std::sync::Arc;
 
 use atlas_domain::SpaceId;
+use atlas_index::VectorKind;
 
 use crate::engine::Vectors;
 use crate::legs::SpaceLegs;
 use crate::tenant::WITH_LEGS;
 
-#[derive(Default)]
 pub(crate) struct Spaces {
+    /// Which structure their legs search with.
+    kind: VectorKind,
     /// Answers, and follows the change log.
     pub(crate) serving: Option<Arc<SpaceLegs>>,
     /// Follows the change log, and answers as soon as no vector is missing.
@@ -29,13 +31,14 @@ impl Spaces {
         engine: Option<Arc<Vectors>>,
         retired: Option<Arc<Vectors>>,
         stored: &[SpaceId],
+        kind: VectorKind,
     ) -> Self {
-        let mut spaces = Self::default();
+        let mut spaces = Self { kind, serving: None, filling: None };
         let Some(engine) = engine else { return spaces };
         if let Some(retired) = retired.filter(|retired| retired.space() != engine.space())
             && stored.contains(retired.space())
         {
-            spaces.serving = Some(SpaceLegs::new(retired, &WITH_LEGS));
+            spaces.serving = Some(SpaceLegs::new(retired, &WITH_LEGS, kind));
         }
         spaces.turn_to(Some(engine), stored);
         spaces
@@ -44,7 +47,7 @@ impl Spaces {
     /// Turns to another engine, or to none.
     pub(crate) fn turn_to(&mut self, engine: Option<Arc<Vectors>>, stored: &[SpaceId]) {
         let Some(engine) = engine else {
-            *self = Self::default();
+            (self.serving, self.filling) = (None, None);
             return;
         };
         let space = engine.space().clone();
@@ -52,7 +55,7 @@ impl Spaces {
             // Back again, or never away: what was begun for another is of no use.
             self.filling = None;
         } else if self.filling.as_ref().is_none_or(|legs| !legs.is_of(&space)) {
-            let legs = SpaceLegs::new(engine, &WITH_LEGS);
+            let legs = SpaceLegs::new(engine, &WITH_LEGS, self.kind);
             let is_first = self.serving.is_none() && stored.iter().all(|stored| *stored == space);
             // The first engine hides nothing by answering before it is complete.
             *(if is_first { &mut self.serving } else { &mut self.filling }) = Some(legs);

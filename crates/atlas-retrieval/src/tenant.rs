@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::RetrievalError;
 use crate::backlog;
 use crate::engine::{Vectors, chain};
-use crate::legs::{CorpusLegs, SpaceLegs};
+use crate::legs::{CorpusLegs, SpaceLegs, Vector};
 use crate::retrieval::Shared;
 use crate::signal::{Signal, pause_after};
 use crate::spaces::Spaces;
@@ -56,7 +56,12 @@ impl Tenant {
         let tenant = Arc::new(Self {
             scope: scope.clone(),
             legs: legs.into(),
-            spaces: RwLock::new(Spaces::open(shared.vectors(), shared.retired(), &stored)),
+            spaces: RwLock::new(Spaces::open(
+                shared.vectors(),
+                shared.retired(),
+                &stored,
+                shared.options.vector_index,
+            )),
             indexing: Signal::begin(),
             embedding: Signal::begin(),
             stop: shared.stop.child_token(),
@@ -134,6 +139,17 @@ impl Tenant {
         self.legs.iter().find(|legs| legs.corpus == corpus)
     }
 
+    /// Lets the vector legs build what they want beside the next rounds.
+    fn build(&self, shared: &Shared) {
+        for space in self.spaces().all() {
+            if space.all().any(Vector::wants_build) {
+                let stop = self.stop.clone();
+                let build = move || space.all().for_each(|leg| leg.build(&stop));
+                drop(shared.tasks.spawn_blocking(build));
+            }
+        }
+    }
+
     /// Something was committed.
     pub(crate) fn wake(&self) {
         self.indexing.request();
@@ -186,6 +202,7 @@ async fn follow(shared: Arc<Shared>, tenant: Arc<Tenant>) {
             }
         }
         tenant.indexing.finish(ticket, outcome);
+        tenant.build(&shared);
         tokio::select! {
             () = tenant.stop.cancelled() => return,
             () = sleep_until(began + ROUND) => {}
