@@ -69,7 +69,11 @@ impl FromStr for SpaceId {
 
     fn from_str(text: &str) -> Result<Self, InvalidSpace> {
         let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() == 16 && text.bytes().all(digit) { Ok(Self(text.to_owned())) } else { Err(InvalidSpace) }
+        if text.len() == 16 && text.bytes().all(digit) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidSpace)
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod eval;
 mod legs;
 mod names;
 mod near;
+mod others;
 mod passages;
 mod ranking;
 mod retrieval;
@@ -33,7 +34,7 @@ pub use api::{
     SearchAnswer, SearchRequest, Write,
 };
 pub use atlas_store::{ListQuery, Outcome, Page, Store, StoreError};
-pub use chunk::passages;
+pub use chunk::{chunk_hash, passages};
 pub use engine::OtherSpace;
 pub use retrieval::Retrieval;
 pub use texts::EmbeddedTexts;

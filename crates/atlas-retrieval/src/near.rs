@@ -91,16 +91,20 @@ pub(crate) async fn nearest(
     let tenant = shared.tenant(scope).await?;
     tenant.opened().await;
     let n_texts = texts.len();
-    let Some(queries) = embed(shared, texts).await? else { return Ok(vec![Vec::new(); n_texts]) };
-    let (filter, limit) = (filter.clone(), limit.clamp(1, search::LIMIT));
-    let answer = move || {
-        let near = |query: &Vec<f32>| {
-            let found = vector_leg::nearest(&tenant, corpus, query, &filter, limit);
-            found.into_iter().map(|hit| (hit.id, hit.score)).collect()
-        };
-        queries.iter().map(near).collect()
+    let (Some(queries), Some(vectors)) = (embed(shared, texts).await?, shared.vectors()) else {
+        return Ok(vec![Vec::new(); n_texts]);
     };
-    Ok(shared.off_worker(answer).await)
+    let (filter, limit) = (filter.clone(), limit.clamp(1, search::LIMIT));
+    shared
+        .blocking(move |store| {
+            let near = |query: Vec<f32>| {
+                let query = (vectors.space().clone(), query);
+                let found = vector_leg::nearest(store, &tenant, corpus, &query, &filter, limit)?;
+                Ok(found.into_iter().map(|hit| (hit.id, hit.score)).collect())
+            };
+            queries.into_iter().map(near).collect()
+        })
+        .await
 }
 
 /// Embeds texts as passages: they are compared with texts of their own kind, and one that is

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use atlas_domain::{Corpus, Filter, RecordId, RecordKey, TenantId, TenantScope};
 use atlas_embed::{EmbedStats, Embedding, Purpose};
 use atlas_guard::Guard;
-use atlas_store::{Store, StoreError};
+use atlas_store::{Store, StoreError, Turn};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +16,7 @@ use crate::api::{EmbeddingState, Options, PutReport, RetrievalError, SearchAnswe
 use crate::engine::{OtherSpace, Vectors};
 use crate::tenant::Tenant;
 use crate::texts::EmbeddedTexts;
-use crate::{near, search, texts, write};
+use crate::{near, others, search, texts, write};
 
 /// The search path of all tenants. Cheap to share; every function is cancel-safe.
 pub struct Retrieval {
@@ -56,6 +56,12 @@ impl Shared {
             tenant.adopt(self, vectors);
         }
         Ok(tenant.clone())
+    }
+
+    /// The tenants that are open.
+    pub(crate) fn open_tenants(&self) -> Vec<Arc<Tenant>> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.values().filter_map(|cell| cell.get().cloned()).collect()
     }
 
     /// Calls the store off the async workers.
@@ -98,7 +104,11 @@ impl Retrieval {
         if let Embedding::Vectors(inner) = embedding {
             let _ = shared.vectors.set(Arc::new(Vectors::new(inner, shared.guard.clone())));
         }
-        Arc::new(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        if shared.store.others().is_some() {
+            shared.tasks.spawn(others::follow(Arc::clone(&shared)));
+        }
+        Arc::new(Self { shared })
     }
 
     /// Replaces the embedding engine while the server runs: by one of the same space, such as one
@@ -196,6 +206,22 @@ impl Retrieval {
         read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, RetrievalError> {
         self.shared.blocking(read).await
+    }
+
+    /// Waits until no other server on a shared store reads, changes and writes back what is named.
+    /// `None` where there are no other servers.
+    pub async fn turn(
+        &self,
+        scope: &TenantScope,
+        what: &'static str,
+    ) -> Result<Option<Turn>, RetrievalError> {
+        if self.shared.store.others().is_none() {
+            return Ok(None);
+        }
+        let scope = scope.clone();
+        let take =
+            move |store: &dyn Store| store.others().map(|others| others.take_turn(&scope, what)).transpose();
+        self.shared.blocking(take).await
     }
 
     /// Resolves when both legs of a tenant cover everything committed before the call.

@@ -75,7 +75,10 @@ pub(crate) async fn answer(
         Err(error) if !asked_for_words => return Err(error),
         Err(_) => None,
     };
-    if request.legs.vector && (query.is_none() || !vectors_are_whole(&tenant, &request.corpora)) {
+    let query = query.zip(shared.vectors()).map(|(query, vectors)| (vectors.space().clone(), query));
+    let in_store = shared.store.vector_search().is_some();
+    let whole = || in_store || vectors_are_whole(&tenant, &request.corpora);
+    if request.legs.vector && (query.is_none() || !whole()) {
         degraded.push(Leg::Vector);
     }
 

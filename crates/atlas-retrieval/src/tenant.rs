@@ -66,7 +66,10 @@ impl Tenant {
         if self.has_engine.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.legs.iter().for_each(|legs| legs.adopt(vectors));
+        // A store that compares vectors itself needs no copy of them in memory.
+        if shared.store.vector_search().is_none() {
+            self.legs.iter().for_each(|legs| legs.adopt(vectors));
+        }
         shared.tasks.spawn(embed_backlog(shared.clone(), self.clone(), vectors.clone()));
         self.wake();
     }

@@ -1,8 +1,8 @@
 //! Asking the vector leg for records.
 
-use atlas_domain::{Corpus, Filter, RecordId, TenantScope};
+use atlas_domain::{Corpus, Filter, RecordId, SpaceId, TenantScope};
 use atlas_index::VectorHit;
-use atlas_store::{ListQuery, Store, StoreError};
+use atlas_store::{ListQuery, NearQuery, Store, StoreError};
 
 use crate::ranking::{DEPTH, Found};
 use crate::tenant::Tenant;
@@ -17,21 +17,24 @@ pub(crate) fn corpus_compared(corpus: Corpus) -> Corpus {
     if corpus == Corpus::Logs { Corpus::LogTemplates } else { corpus }
 }
 
+/// A question's vector, and the space it is of.
+pub(crate) type Query = (SpaceId, Vec<f32>);
+
 /// Adds what the vector leg finds for `query`.
 pub(crate) fn find(
     store: &dyn Store,
     tenant: &Tenant,
     corpus: Corpus,
-    query: &[f32],
+    query: &Query,
     filter: &Filter,
     found: &mut Found,
 ) -> Result<(), StoreError> {
     if corpus == Corpus::Logs {
         // A template has no facets of its own lines; the filter is applied to the lines.
-        let templates = nearest(tenant, Corpus::LogTemplates, query, &Filter::default(), DEPTH);
+        let templates = nearest(store, tenant, Corpus::LogTemplates, query, &Filter::default(), DEPTH)?;
         found.vector = lines(store, &tenant.scope, templates, filter)?;
     } else {
-        for hit in nearest(tenant, corpus, query, filter, DEPTH) {
+        for hit in nearest(store, tenant, corpus, query, filter, DEPTH)? {
             found.chunks.insert(hit.id.clone(), hit.chunk);
             found.vector.push((hit.id, hit.score));
         }
@@ -39,19 +42,26 @@ pub(crate) fn find(
     Ok(())
 }
 
-/// The nearest records, each by its nearest chunk, best first, ties by id.
+/// The nearest records, each by its nearest chunk, best first, ties by id: from the store where it
+/// compares vectors itself, else from the leg in memory.
 pub(crate) fn nearest(
+    store: &dyn Store,
     tenant: &Tenant,
     corpus: Corpus,
-    query: &[f32],
+    (space, vector): &Query,
     filter: &Filter,
     limit: usize,
-) -> Vec<VectorHit> {
-    let Some(leg) = tenant.legs(corpus).and_then(|legs| legs.vector()) else { return Vec::new() };
-    leg.search(query, filter, limit).unwrap_or_else(|reason| {
+) -> Result<Vec<VectorHit>, StoreError> {
+    if let Some(search) = store.vector_search() {
+        let found = search.nearest(&tenant.scope, corpus, NearQuery { space, vector, filter, limit })?;
+        let hit = |near: atlas_store::Near| VectorHit { chunk: near.chunk, id: near.id, score: near.score };
+        return Ok(found.into_iter().map(hit).collect());
+    }
+    let Some(leg) = tenant.legs(corpus).and_then(|legs| legs.vector()) else { return Ok(Vec::new()) };
+    Ok(leg.search(vector, filter, limit).unwrap_or_else(|reason| {
         tracing::warn!(%corpus, %reason, "the vector leg did not answer");
         Vec::new()
-    })
+    }))
 }
 
 /// The newest lines of the nearest templates that match the filter, with their template's score.

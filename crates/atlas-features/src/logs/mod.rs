@@ -83,7 +83,7 @@ pub struct Logs {
 
 impl Logs {
     pub(crate) fn new(retrieval: Arc<Retrieval>) -> Self {
-        Self { retrieval, locks: TenantLocks::default() }
+        Self { retrieval, locks: TenantLocks::new("logs") }
     }
 
     /// Takes lines in. All lines are checked before any is written; then every 5,000 lines are
@@ -92,7 +92,7 @@ impl Logs {
     pub async fn ingest(&self, scope: &TenantScope, lines: Vec<LogLine>) -> Result<LogReport, FeatureError> {
         let read = read_lines(lines, Timestamp::now())?;
         let mut report = LogReport::default();
-        let _turn = self.locks.lock(scope).await;
+        let _turn = self.locks.lock(&self.retrieval, scope).await?;
         for slice in read.chunks(SLICE_LINES) {
             self.write(scope, slice, &mut report).await?;
         }
