@@ -34,15 +34,39 @@ pub(crate) fn peers(root: &Path, scripts: &Path) -> anyhow::Result<()> {
         println!("SKIPPED: no peers, {} is not there", scripts.display());
         return Ok(());
     }
+    let scripts = scripts.canonicalize().context("the peers folder")?;
+    let dir = std::env::var_os("PEERS_DIR").map_or_else(|| root.join("target/peers"), PathBuf::from);
     let mut tests = cargo(&["test", "-p", "atlas-server"]);
     tests.args(["--test", "peers", "--test", "providers", "--test", "bedrock"]);
     // The peers have fixed ports.
     tests.args(["--no-fail-fast", "--", "--nocapture", "--test-threads=1"]);
-    tests.env("ATLAS_PEERS", scripts.canonicalize().context("the peers folder")?);
-    if std::env::var_os("PEERS_DIR").is_none() {
-        tests.env("PEERS_DIR", root.join("target/peers"));
-    }
-    step(root, "peers", tests)
+    tests.env("ATLAS_PEERS", &scripts).env("PEERS_DIR", &dir);
+    let others = step(root, "peers", tests);
+    let database = postgres(root, &scripts.join("pgvector.sh"), &dir);
+    others.and(database)
+}
+
+/// The tests of the shared store, against a real PostgreSQL.
+fn postgres(root: &Path, script: &Path, dir: &Path) -> anyhow::Result<()> {
+    let peer = |word: &str| {
+        let mut peer = Command::new("bash");
+        peer.arg(script).arg(word).env("PEERS_DIR", dir);
+        peer
+    };
+    let started = peer("start").output().context("cannot start PostgreSQL")?;
+    let said = String::from_utf8_lossy(&started.stdout);
+    let url = said.split_whitespace().find(|word| word.starts_with("postgres://"));
+    let Some(url) = url.filter(|_| started.status.success()) else {
+        println!("SKIPPED: no PostgreSQL, {} did not start", script.display());
+        return Ok(());
+    };
+    let mut store = cargo(&["test", "-p", "atlas-store", "--", "--nocapture"]);
+    store.env("ATLAS_TEST_POSTGRES", url);
+    let mut servers = cargo(&["test", "-p", "atlas-server", "--test", "postgres", "--", "--nocapture"]);
+    servers.env("ATLAS_TEST_POSTGRES", url);
+    let outcome = step(root, "PostgreSQL", store).and(step(root, "servers on PostgreSQL", servers));
+    peer("stop").status().context("cannot stop PostgreSQL")?;
+    outcome
 }
 
 /// What takes too long for the test command: a thousand rotations of key and endpoint under load,

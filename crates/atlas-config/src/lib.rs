@@ -23,6 +23,7 @@ mod settings;
 mod show;
 mod source;
 mod sources;
+mod store;
 mod table;
 mod value;
 
@@ -33,8 +34,8 @@ pub use read::{fail_open_warning, unknown_names};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use settings::{
     ApiChoice, AwsEnvironment, BedrockSettings, ByocSettings, ClientIdentityFiles, ControlPlaneSettings,
-    Deployment, EgressMode, EmbeddingSettings, FeatureModels, LogFormat, NetworkSettings, Settings,
-    VectorIndexChoice,
+    DatabaseRole, Deployment, EgressMode, EmbeddingSettings, FeatureModels, LogFormat, NetworkSettings,
+    PostgresSettings, Settings, StoreTls, VectorIndexChoice,
 };
 pub use show::{Shown, suggestion};
 pub use source::Source;

@@ -32,6 +32,7 @@ impl Settings {
             log: reader.required("TP_LOG"),
             log_format: reader
                 .one_of("TP_LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+            postgres: reader.postgres(),
             deployment: reader.one_of(
                 "TP_DEPLOYMENT",
                 &[

@@ -66,6 +66,17 @@ pub enum ApiChoice {
     Responses,
 }
 
+/// How PostgreSQL is reached: `TP_STORE_TLS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreTls {
+    /// With TLS, unless it is on this machine.
+    Auto,
+    /// With TLS.
+    Require,
+    /// Without.
+    Off,
+}
+
 /// All settings, read once. Secrets are [`SecretString`], so `Debug` shows none of them.
 ///
 /// A key, its endpoint, its model and its region stand in one value: who keeps an `Arc` of it
@@ -82,6 +93,8 @@ pub struct Settings {
     pub log: String,
     /// Form of log lines.
     pub log_format: LogFormat,
+    /// `TP_STORE` where it names PostgreSQL databases; empty: records are in the data directory.
+    pub postgres: Vec<PostgresSettings>,
     /// `TP_DEPLOYMENT`.
     pub deployment: Deployment,
     /// `TP_VECTOR_INDEX`.
@@ -103,6 +116,36 @@ pub struct Settings {
     /// Values that are understood and probably not meant, in whole sentences.
     pub warnings: Vec<String>,
     pub(crate) values: BTreeMap<&'static str, Value>,
+}
+
+/// A shared store, or one of several that tenants are spread over.
+#[derive(Debug, Clone)]
+pub struct PostgresSettings {
+    /// The host in `TP_STORE`.
+    pub host: String,
+    /// The port in `TP_STORE`, else 5432.
+    pub port: u16,
+    /// The database in `TP_STORE`.
+    pub database: String,
+    /// The user in `TP_STORE`, with `TP_STORE_PASSWORD`: serves.
+    pub server: DatabaseRole,
+    /// `TP_STORE_MIGRATE_USER`, with `TP_STORE_MIGRATE_PASSWORD`: owns the tables.
+    pub owner: Option<DatabaseRole>,
+    /// `TP_STORE_TLS`.
+    pub tls: StoreTls,
+    /// `TP_STORE_CA`.
+    pub ca: Option<FileContent>,
+    /// `TP_STORE_CONNECTIONS`.
+    pub connections: usize,
+}
+
+/// A role in a database and its password.
+#[derive(Debug, Clone)]
+pub struct DatabaseRole {
+    /// Its name.
+    pub user: String,
+    /// Its password; `None` where the server lets it in without.
+    pub password: Option<SecretString>,
 }
 
 /// The chat provider's settings, as they were written.
@@ -292,6 +335,7 @@ impl Settings {
         }
         self.listen = running.listen;
         self.data_dir.clone_from(&running.data_dir);
+        self.postgres.clone_from(&running.postgres);
         self.log.clone_from(&running.log);
         self.log_format = running.log_format;
         self.vector_index = running.vector_index;

@@ -54,6 +54,42 @@ pub const SETTINGS: &[SettingDoc] = &[
     )
     .default("auto")
     .waits_for_restart(),
+    server(
+        "TP_STORE",
+        Form::Text,
+        "Where records are kept: `sqlite`, in the data directory, or postgres://USER@HOST:PORT/DATABASE, for several \
+         servers on one PostgreSQL with pgvector. A list, with commas, spreads new tenants over its databases.",
+    )
+    .default("sqlite")
+    .waits_for_restart(),
+    server("TP_STORE_PASSWORD", Form::Text, "Password of the user in TP_STORE.").secret().waits_for_restart(),
+    server(
+        "TP_STORE_TLS",
+        Form::OneOf(&["auto", "require", "off"]),
+        "How PostgreSQL is reached: with TLS and a checked certificate (`require`), without (`off`), or without only \
+         on this machine (`auto`).",
+    )
+    .default("auto")
+    .waits_for_restart(),
+    server(
+        "TP_STORE_CA",
+        Form::Content,
+        "PEM file with certificates to trust for PostgreSQL in addition to the system's.",
+    )
+    .waits_for_restart(),
+    server("TP_STORE_CONNECTIONS", Form::Number(1, 200), "Most connections to PostgreSQL at a time.")
+        .default("8")
+        .waits_for_restart(),
+    server(
+        "TP_STORE_MIGRATE_USER",
+        Form::Text,
+        "Role that owns the tables in PostgreSQL, for `atlasai-tp migrate`; the user in TP_STORE must be another. Set \
+         for a server too: it migrates when it starts.",
+    )
+    .waits_for_restart(),
+    server("TP_STORE_MIGRATE_PASSWORD", Form::Text, "Password of TP_STORE_MIGRATE_USER.")
+        .secret()
+        .waits_for_restart(),
     server("TP_MODEL_CATALOG", Form::Content, "JSON file that overrides the shipped facts about models."),
     provider(
         "BYOC_PROVIDER",

@@ -114,7 +114,7 @@ pub struct Incidents {
 
 impl Incidents {
     pub(crate) fn new(retrieval: Arc<Retrieval>) -> Self {
-        Self { retrieval, locks: TenantLocks::default() }
+        Self { retrieval, locks: TenantLocks::new("incidents") }
     }
 
     /// Records a new incident.
@@ -126,7 +126,7 @@ impl Incidents {
         let id = draft.id.clone().unwrap_or_else(|| ids::fresh("inc-"));
         let incident = draft.read(id, Timestamp::now())?;
         self.check_alerts(scope, &incident.alert_ids).await?;
-        let _turn = self.locks.lock(scope).await;
+        let _turn = self.locks.lock(&self.retrieval, scope).await?;
         if records::find::<Incident>(&self.retrieval, scope, &incident.id).await?.is_some() {
             return Err(FeatureError::Exists { corpus: Corpus::Incidents, id: incident.id.to_string() });
         }
@@ -143,7 +143,7 @@ impl Incidents {
         if draft.id.as_ref().is_some_and(|named| named != id) {
             return Err(FeatureError::invalid("id", "it is not the id in the path", "leave it out"));
         }
-        let _turn = self.locks.lock(scope).await;
+        let _turn = self.locks.lock(&self.retrieval, scope).await?;
         let before = self.get(scope, id).await?.item;
         let incident = draft.read(id.clone(), before.started_at)?;
         self.check_alerts(scope, &incident.alert_ids).await?;
@@ -164,7 +164,7 @@ impl Incidents {
                 draft.read(id, now).map_err(|error| within(format!("incidents[{position}]"), error))?;
             writes.push(Write::Put(Document::of(&incident)));
         }
-        let _turn = self.locks.lock(scope).await;
+        let _turn = self.locks.lock(&self.retrieval, scope).await?;
         Ok(self.retrieval.write(scope, writes).await?)
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use atlas_domain::{Filter, Noun, Record, RecordId, RecordKey, TenantId, TenantScope, Timestamp};
 use atlas_retrieval::{Document, Retrieval, Write};
-use atlas_store::{ListQuery, Outcome};
+use atlas_store::{ListQuery, Outcome, Turn};
 use serde::Serialize;
 
 use crate::error::FeatureError;
@@ -118,21 +118,48 @@ pub(crate) async fn delete(
     }
 }
 
-/// One lock per tenant, for what is read, changed and written back, with what is kept in memory
-/// between two turns. Async, because the writing waits for the disk; tenants do not wait for each
-/// other.
-#[derive(Default)]
+/// One turn at a time per tenant, for what is read, changed and written back, with what is kept in
+/// memory between two turns: among the callers of this process by a lock, and among servers on a
+/// shared store by the store. Async, because the writing waits for the disk; tenants do not wait
+/// for each other.
 pub(crate) struct TenantLocks<T = ()> {
+    what: &'static str,
     locks: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<T>>>>,
 }
 
+/// A tenant's turn; it ends when it is dropped.
+pub(crate) struct TenantTurn<T = ()> {
+    // Before the lock of this process: who has that one next finds the other free.
+    everywhere: Option<Turn>,
+    /// What was kept by the turn before.
+    pub(crate) kept: tokio::sync::OwnedMutexGuard<T>,
+}
+
+impl<T> TenantTurn<T> {
+    /// Whether other servers may have had a turn since: what is kept then is not what they left.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.everywhere.is_some()
+    }
+}
+
 impl<T: Default> TenantLocks<T> {
+    /// Turns of this name.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, locks: Mutex::default() }
+    }
+
     /// Waits for the tenant's turn.
-    pub(crate) async fn lock(&self, scope: &TenantScope) -> tokio::sync::OwnedMutexGuard<T> {
+    pub(crate) async fn lock(
+        &self,
+        retrieval: &Retrieval,
+        scope: &TenantScope,
+    ) -> Result<TenantTurn<T>, FeatureError> {
         let lock = {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
             locks.entry(scope.tenant().clone()).or_default().clone()
         };
-        lock.lock_owned().await
+        let kept = lock.lock_owned().await;
+        let everywhere = retrieval.turn(scope, self.what).await?;
+        Ok(TenantTurn { everywhere, kept })
     }
 }

@@ -135,7 +135,7 @@ impl Dialer {
     }
 
     /// TCP to one of the origin's addresses. `blame` says whose failure it is.
-    async fn connect(
+    pub(crate) async fn connect(
         &self,
         origin: &Origin,
         blame: fn(HttpError) -> HttpError,
@@ -186,7 +186,7 @@ async fn secured<T: Io + 'static>(
     Ok(Wire { io: Box::new(stream), asked })
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     deadline: Instant,
     origin: &Origin,
     work: impl Future<Output = Result<T, HttpError>>,

@@ -29,11 +29,11 @@ pub struct LedgerEntry {
     pub class: AddressClass,
     /// What the calls were for, such as `chat`.
     pub purpose: &'static str,
-    /// How many requests were sent.
+    /// How many requests were sent; of a stream, how many connections were opened.
     pub requests: u64,
-    /// Bytes of request bodies.
+    /// Bytes of request bodies, or sent on a stream.
     pub bytes_out: u64,
-    /// Bytes of answer bodies.
+    /// Bytes of answer bodies, or received on a stream.
     pub bytes_in: u64,
     /// Milliseconds since 1970 of the last request or byte of an answer.
     pub last_used_unix_ms: u64,
@@ -51,6 +51,12 @@ pub(crate) struct Counts {
 impl Counts {
     pub(crate) fn sent(&self, n_bytes: usize) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes_out.fetch_add(n_bytes as u64, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// More bytes of what was begun already.
+    pub(crate) fn wrote(&self, n_bytes: usize) {
         self.bytes_out.fetch_add(n_bytes as u64, Ordering::Relaxed);
         self.touch();
     }

@@ -37,6 +37,7 @@ mod reach;
 mod reply;
 mod resolver;
 pub mod sse;
+mod stream;
 mod tls;
 mod translate;
 mod tunnel;
@@ -49,6 +50,8 @@ mod connection_tests;
 mod proxy_tests;
 #[cfg(test)]
 mod reach_tests;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -66,6 +69,7 @@ pub use outbound::Outbound;
 pub use policy::EgressPolicy;
 pub use reach::ReachStep;
 pub use reply::{Chunks, Reply};
+pub use stream::{StartTls, Stream};
 
 pub use bytes::Bytes;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};

@@ -27,7 +27,7 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("atlasai-byoc/", env
 pub struct Outbound {
     client: Client,
     pub(crate) dialer: Arc<Dialer>,
-    ledger: Arc<Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 impl Outbound {

@@ -168,7 +168,7 @@ pub(crate) async fn serve_tls_proxy(pair: &Pair, to: SocketAddr) -> Peer {
     .await
 }
 
-async fn serve<F, W>(handle: F) -> Peer
+pub(crate) async fn serve<F, W>(handle: F) -> Peer
 where
     F: Fn(TcpStream, UnboundedSender<String>) -> W + Send + 'static,
     W: Future<Output = ()> + Send + 'static,

@@ -89,6 +89,10 @@ async fn drop_others(
     tenant: &Arc<Tenant>,
     serving: &Arc<SpaceLegs>,
 ) -> Result<(), String> {
+    // Other servers may still answer by them, and would make them again.
+    if shared.store.others().is_some() {
+        return Ok(());
+    }
     let scope = tenant.scope.clone();
     let stored = shared.blocking(move |store| store.spaces(&scope)).await.map_err(|error| chain(&error))?;
     for space in stored.into_iter().filter(|space| !serving.is_of(space)) {

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use atlas_domain::TextHash;
 use atlas_embed::TokenCounter;
 
 use crate::api::Passage;
@@ -39,6 +40,11 @@ pub(crate) fn budget(counter: &dyn TokenCounter) -> usize {
 /// What is embedded for a passage. A passage without heading is embedded as it stands.
 pub(crate) fn embedded_text(heading: &str, text: &str) -> String {
     if heading.is_empty() { text.to_owned() } else { format!("{heading}\n{text}") }
+}
+
+/// The hash under which a chunk's embedded text is known.
+pub fn chunk_hash(heading: &str, text: &str) -> TextHash {
+    TextHash::of(&embedded_text(heading, text))
 }
 
 /// The passages of a document as a write would store them: for tools that want to see or time

@@ -18,6 +18,7 @@ pub mod eval;
 mod legs;
 mod names;
 mod near;
+mod others;
 mod passages;
 mod progress;
 mod question;
@@ -40,7 +41,7 @@ pub use api::{
 };
 pub use atlas_index::VectorKind;
 pub use atlas_store::{ListQuery, Outcome, Page, Store, StoreError};
-pub use chunk::passages;
+pub use chunk::{chunk_hash, passages};
 pub use progress::{CorpusProgress, IndexProgress, VectorProgress};
 pub use retrieval::Retrieval;
 pub use texts::EmbeddedTexts;

@@ -108,15 +108,16 @@ pub(crate) async fn nearest(
     let Some(legs) = tenant.serving() else { return Ok(vec![Vec::new(); n_texts]) };
     let queries = embed_by(&legs.vectors, texts).await?;
     let (filter, limit) = (filter.clone(), limit.clamp(1, LIMIT));
-    let answer = move || {
-        let near = |vector: Vec<f32>| {
-            let meaning = Meaning { legs: Arc::clone(&legs), vector };
-            let found = vector_leg::nearest(&meaning, corpus, &filter, limit);
-            found.into_iter().map(|hit| (hit.id, hit.score)).collect()
-        };
-        queries.into_iter().map(near).collect()
-    };
-    Ok(shared.off_worker(answer).await)
+    shared
+        .blocking(move |store| {
+            let near = |vector: Vec<f32>| {
+                let meaning = Meaning { legs: Arc::clone(&legs), vector };
+                let found = vector_leg::nearest(store, &tenant, corpus, &meaning, &filter, limit)?;
+                Ok(found.into_iter().map(|hit| (hit.id, hit.score)).collect())
+            };
+            queries.into_iter().map(near).collect()
+        })
+        .await
 }
 
 /// Embeds texts as passages: they are compared with texts of their own kind, and one that is

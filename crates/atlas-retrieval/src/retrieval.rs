@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use atlas_domain::{Corpus, Filter, RecordId, RecordKey, TenantId, TenantScope};
 use atlas_embed::{EmbedStats, Embedder, Embedding, Purpose};
 use atlas_guard::Guard;
-use atlas_store::{Store, StoreError};
+use atlas_store::{Store, StoreError, Turn};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use crate::api::{EmbeddingState, Options, PutReport, RetrievalError, SearchAnswer, SearchRequest, Write};
 use crate::engine::Vectors;
 use crate::progress::{IndexProgress, VectorProgress};
-use crate::tenant::Tenant;
+use crate::tenant::{Tenant, WITH_LEGS};
 use crate::texts::EmbeddedTexts;
-use crate::{near, progress, rebuild, search, texts, write};
+use crate::{near, others, progress, rebuild, search, texts, write};
 
 /// The search path of all tenants. Cheap to share; every function is cancel-safe.
 pub struct Retrieval {
@@ -121,6 +121,17 @@ impl Shared {
         }
     }
 
+    /// What has vector legs in memory: nothing where the store compares vectors itself.
+    pub(crate) fn leg_corpora(&self) -> &'static [Corpus] {
+        if self.store.vector_search().is_some() { &[] } else { &WITH_LEGS }
+    }
+
+    /// The tenants that are open.
+    pub(crate) fn open_tenants(&self) -> Vec<Arc<Tenant>> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.values().filter_map(|cell| cell.get().cloned()).collect()
+    }
+
     /// Calls the store off the async workers.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
@@ -162,7 +173,11 @@ impl Retrieval {
             stop: CancellationToken::new(),
             tenants: Mutex::default(),
         };
-        Arc::new(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        if shared.store.others().is_some() {
+            shared.tasks.spawn(others::follow(Arc::clone(&shared)));
+        }
+        Arc::new(Self { shared })
     }
 
     /// Replaces the embedding engine while the server runs. One of the same space, such as one with
@@ -246,6 +261,22 @@ impl Retrieval {
         read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, RetrievalError> {
         self.shared.blocking(read).await
+    }
+
+    /// Waits until no other server on a shared store reads, changes and writes back what is named.
+    /// `None` where there are no other servers.
+    pub async fn turn(
+        &self,
+        scope: &TenantScope,
+        what: &'static str,
+    ) -> Result<Option<Turn>, RetrievalError> {
+        if self.shared.store.others().is_none() {
+            return Ok(None);
+        }
+        let scope = scope.clone();
+        let take =
+            move |store: &dyn Store| store.others().map(|others| others.take_turn(&scope, what)).transpose();
+        self.shared.blocking(take).await
     }
 
     /// Resolves when both legs of a tenant cover everything committed before the call.

@@ -78,7 +78,9 @@ pub(crate) async fn answer(
         Err(error) if !asked_for_words => return Err(error),
         Err(_) => None,
     };
-    if asked.compares_meaning() && (meaning.is_none() || !vectors_are_whole(&tenant, &asked.corpora)) {
+    let in_store = shared.store.vector_search().is_some();
+    let whole = || in_store || vectors_are_whole(&tenant, &asked.corpora);
+    if asked.compares_meaning() && (meaning.is_none() || !whole()) {
         degraded.push(Leg::Vector);
     }
 

@@ -8,14 +8,15 @@
 
 use std::sync::Arc;
 
-use atlas_domain::SpaceId;
+use atlas_domain::{Corpus, SpaceId};
 use atlas_index::VectorKind;
 
 use crate::engine::Vectors;
 use crate::legs::SpaceLegs;
-use crate::tenant::WITH_LEGS;
 
 pub(crate) struct Spaces {
+    /// What has vector legs here: nothing where the store compares vectors itself.
+    corpora: &'static [Corpus],
     /// Which structure their legs search with.
     kind: VectorKind,
     /// Answers, and follows the change log.
@@ -31,14 +32,15 @@ impl Spaces {
         engine: Option<Arc<Vectors>>,
         retired: Option<Arc<Vectors>>,
         stored: &[SpaceId],
+        corpora: &'static [Corpus],
         kind: VectorKind,
     ) -> Self {
-        let mut spaces = Self { kind, serving: None, filling: None };
+        let mut spaces = Self { corpora, kind, serving: None, filling: None };
         let Some(engine) = engine else { return spaces };
         if let Some(retired) = retired.filter(|retired| retired.space() != engine.space())
             && stored.contains(retired.space())
         {
-            spaces.serving = Some(SpaceLegs::new(retired, &WITH_LEGS, kind));
+            spaces.serving = Some(SpaceLegs::new(retired, corpora, kind));
         }
         spaces.turn_to(Some(engine), stored);
         spaces
@@ -55,7 +57,7 @@ impl Spaces {
             // Back again, or never away: what was begun for another is of no use.
             self.filling = None;
         } else if self.filling.as_ref().is_none_or(|legs| !legs.is_of(&space)) {
-            let legs = SpaceLegs::new(engine, &WITH_LEGS, self.kind);
+            let legs = SpaceLegs::new(engine, self.corpora, self.kind);
             let is_first = self.serving.is_none() && stored.iter().all(|stored| *stored == space);
             // The first engine hides nothing by answering before it is complete.
             *(if is_first { &mut self.serving } else { &mut self.filling }) = Some(legs);

@@ -60,6 +60,7 @@ impl Tenant {
                 shared.vectors(),
                 shared.retired(),
                 &stored,
+                shared.leg_corpora(),
                 shared.options.vector_index,
             )),
             indexing: Signal::begin(),

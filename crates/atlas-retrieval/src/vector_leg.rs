@@ -2,7 +2,7 @@
 
 use atlas_domain::{Corpus, Filter, LogTemplate, Noun, RecordId, RecordKey, TenantScope};
 use atlas_index::{Demands, VectorHit};
-use atlas_store::{ListQuery, Store, StoreError};
+use atlas_store::{ListQuery, NearQuery, Store, StoreError};
 
 use crate::legs::Meaning;
 use crate::question::Question;
@@ -33,14 +33,14 @@ pub(crate) fn find(
     let Question { filter, demands, .. } = question;
     if corpus == Corpus::Logs {
         // A template has no facets of its own lines; the filter is applied to the lines.
-        let templates = nearest(meaning, Corpus::LogTemplates, &Filter::default(), DEPTH);
+        let templates = nearest(store, tenant, Corpus::LogTemplates, meaning, &Filter::default(), DEPTH)?;
         let lines = lines(store, &tenant.scope, templates, filter)?;
         found.vector = admitted(tenant, corpus, lines, |(id, _)| id, demands);
         return Ok(());
     }
     let mut depth = DEPTH;
     let hits = loop {
-        let hits = nearest(meaning, corpus, filter, depth);
+        let hits = nearest(store, tenant, corpus, meaning, filter, depth)?;
         let is_all = hits.len() < depth || depth >= DEEPEST;
         let hits = admitted(tenant, corpus, hits, |hit| &hit.id, demands);
         if is_all || hits.len() >= DEPTH {
@@ -78,13 +78,28 @@ fn admitted<T>(
     }
 }
 
-/// The nearest records, each by its nearest chunk, best first, ties by id.
-pub(crate) fn nearest(meaning: &Meaning, corpus: Corpus, filter: &Filter, limit: usize) -> Vec<VectorHit> {
-    let Some(leg) = meaning.legs.leg(corpus) else { return Vec::new() };
-    leg.search(&meaning.vector, filter, limit).unwrap_or_else(|reason| {
+/// The nearest records, each by its nearest chunk, best first, ties by id: from the store where it
+/// compares vectors itself, else from the leg in memory.
+pub(crate) fn nearest(
+    store: &dyn Store,
+    tenant: &Tenant,
+    corpus: Corpus,
+    meaning: &Meaning,
+    filter: &Filter,
+    limit: usize,
+) -> Result<Vec<VectorHit>, StoreError> {
+    let Meaning { legs, vector } = meaning;
+    if let Some(search) = store.vector_search() {
+        let query = NearQuery { space: legs.vectors.space(), vector, filter, limit };
+        let found = search.nearest(&tenant.scope, corpus, query)?;
+        let hit = |near: atlas_store::Near| VectorHit { chunk: near.chunk, id: near.id, score: near.score };
+        return Ok(found.into_iter().map(hit).collect());
+    }
+    let Some(leg) = legs.leg(corpus) else { return Ok(Vec::new()) };
+    Ok(leg.search(vector, filter, limit).unwrap_or_else(|reason| {
         tracing::warn!(%corpus, %reason, "the vector leg did not answer");
         Vec::new()
-    })
+    }))
 }
 
 /// The newest lines of the nearest templates that match the filter, with their template's score.

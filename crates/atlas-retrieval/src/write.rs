@@ -124,7 +124,7 @@ impl atlas_embed::TokenCounter for RoughTokens {
 
 fn chunks(record: &RecordDraft, passages: Passages, vectors: Option<&Vectors>) -> Vec<ChunkDraft> {
     let draft = |heading: String, text: String| {
-        let hash = TextHash::of(&chunk::embedded_text(&heading, &text));
+        let hash = chunk::chunk_hash(&heading, &text);
         ChunkDraft { heading, text, hash, vector: None }
     };
     match passages {
@@ -158,10 +158,8 @@ fn take_over(
         return Ok(());
     }
     let stored = store.chunks_of(scope, key)?;
-    let hashes: HashMap<_, _> = stored
-        .iter()
-        .map(|chunk| (chunk.id, TextHash::of(&chunk::embedded_text(&chunk.heading, &chunk.text))))
-        .collect();
+    let hashes: HashMap<_, _> =
+        stored.iter().map(|chunk| (chunk.id, chunk::chunk_hash(&chunk.heading, &chunk.text))).collect();
     let known: HashMap<TextHash, Vec<f32>> =
         rows.into_iter().filter_map(|row| Some((*hashes.get(&row.chunk)?, row.vector))).collect();
     for chunk in chunks {

@@ -9,13 +9,13 @@ use atlas_features::Features;
 use atlas_http::Ledger;
 use atlas_inference::{ControlPlane, Inference};
 use atlas_retrieval::Retrieval;
-use atlas_store::SqliteStore;
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::AdminToken;
 use crate::diagnose::TestLimit;
 use crate::plugs::Plugged;
+use crate::plugs::records::Records;
 
 /// Everything a handler may need. Cheap to clone.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ pub struct App {
     pub(crate) inference: Arc<Inference>,
     pub(crate) control_plane: Arc<ArcSwapOption<ControlPlane>>,
     pub(crate) tests: Arc<TestLimit>,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) records: Arc<Records>,
     pub(crate) secret: Arc<ArcSwap<SecretString>>,
     pub(crate) token: AdminToken,
     pub(crate) stopping: CancellationToken,
@@ -88,7 +88,7 @@ impl App {
     pub async fn shutdown(&self) {
         self.stopping.cancel();
         self.retrieval.shutdown().await;
-        let store = Arc::clone(&self.store);
+        let store = Arc::clone(&self.records.store);
         // Writing the logs back blocks.
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::error!("closing the store panicked; what was acknowledged is on the disk");

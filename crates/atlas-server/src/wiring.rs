@@ -11,12 +11,13 @@ use atlas_guard::Guard;
 use atlas_http::Ledger;
 use atlas_inference::{Inference, ProviderState};
 use atlas_retrieval::{Options, Retrieval, VectorKind};
-use atlas_store::{SqliteStore, Store, StoreError};
+use atlas_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::app::App;
 use crate::auth::{AdminToken, operator_scope};
 use crate::diagnose::profiles;
+use crate::plugs::records::Records;
 use crate::plugs::{self, Plugged};
 use crate::tenant_header::DEFAULT_TENANT;
 use crate::token;
@@ -28,7 +29,7 @@ const VERIFY_EVERY: Duration = Duration::from_secs(20);
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data directory cannot be used.
+    /// The data directory or the database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is no usable admin token.
@@ -53,14 +54,14 @@ pub async fn start_live(live: Live) -> Result<App, StartError> {
     let snapshot = live.snapshot();
     let settings = &snapshot.settings;
     warn(&live);
-    let data_dir = settings.data_dir.clone();
+    let ledger = Arc::new(Ledger::default());
+    let (snapshot_of_store, ledger_of_store) = (Arc::clone(&snapshot), Arc::clone(&ledger));
     // Opening reads the disk, and the token file lies in the directory that opening creates.
     let opened = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
-        let store = SqliteStore::open(&data_dir)?;
-        store.create_tenant(&DEFAULT_TENANT.parse().expect("a constant that is a tenant id"))?;
-        Ok(store)
+        let records = Records::open(&snapshot_of_store.settings, ledger_of_store)?;
+        records.store.create_tenant(&DEFAULT_TENANT.parse().expect("a constant that is a tenant id"))?;
+        Ok(records)
     });
-    let ledger = Arc::new(Ledger::default());
     let plugged = async {
         let plugged = Plugged::make(Arc::clone(&snapshot), Arc::clone(&ledger)).await;
         let plugged = plugged.ok_or(StartError::Panicked)?;
@@ -69,7 +70,7 @@ pub async fn start_live(live: Live) -> Result<App, StartError> {
     };
     let (opened, plugged) = tokio::join!(opened, plugged);
     let (plugged, embedding) = plugged?;
-    let store = Arc::new(opened.map_err(|_| StartError::Panicked)??);
+    let records = Arc::new(opened.map_err(|_| StartError::Panicked)??);
     let embedding = match embedding {
         // A provider that is down must not keep the server from starting at night.
         Err(error) if plugs::embedding::is_outside(&error) => {
@@ -82,7 +83,7 @@ pub async fn start_live(live: Live) -> Result<App, StartError> {
 
     let guard = Arc::new(Guard::new());
     let options = Options {
-        index_dir: Some(settings.data_dir.join("index")),
+        index_dir: Some(records.index_dir.clone()),
         vector_index: match settings.vector_index {
             VectorIndexChoice::Auto => VectorKind::Auto,
             VectorIndexChoice::Flat => VectorKind::Flat,
@@ -90,8 +91,8 @@ pub async fn start_live(live: Live) -> Result<App, StartError> {
             VectorIndexChoice::HnswRs => VectorKind::HnswRs,
         },
     };
-    let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-    let retrieval = Retrieval::open(shared, embedding.clone(), Arc::clone(&guard), options);
+    let store = Arc::clone(&records.store);
+    let retrieval = Retrieval::open(store, embedding.clone(), Arc::clone(&guard), options);
     let inference = Arc::new(Inference::new(guard));
     inference.restore_profiles(profiles::load(&settings.data_dir));
     let features = Arc::new(Features::new(Arc::clone(&retrieval), Arc::clone(&inference)));
@@ -105,7 +106,7 @@ pub async fn start_live(live: Live) -> Result<App, StartError> {
         inference,
         control_plane: Arc::new(ArcSwapOption::empty()),
         tests: Arc::default(),
-        store,
+        records,
         secret: Arc::new(ArcSwap::from_pointee(secret)),
         stopping: CancellationToken::new(),
     };

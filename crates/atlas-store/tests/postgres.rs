@@ -124,6 +124,26 @@ fn a_turn_is_one_servers_at_a_time() {
 }
 
 #[test]
+fn the_turn_of_a_server_that_died_is_free_at_once() {
+    let Some(database) = Database::create("the turn of a server that died") else { return };
+    let (dead, alive) = (database.open(), database.open());
+    let acme = tenant(&dead, "acme");
+    let held = dead.others().expect("shared").take_turn(&acme, "counting").expect("a turn");
+    // As a power cut leaves it: nothing is given back, and every connection ends.
+    std::mem::forget(held);
+    drop(dead);
+    let name = database.options("x").database;
+    database.admin(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+    ));
+    let began = std::time::Instant::now();
+    let _turn = alive.others().expect("shared").take_turn(&acme, "counting").expect("a turn");
+    commit(&alive, &acme, vec![put(draft("a", 1, ""), &[])]).expect("commit");
+    // The patience of one who waits for a living holder is half a minute.
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_turn_that_was_taken_over_lets_no_write_through() {
     let Some(database) = Database::create("a lost turn") else { return };
     let (slow, quick) = (database.open(), database.open());

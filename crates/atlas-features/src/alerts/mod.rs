@@ -54,7 +54,7 @@ pub struct Alerts {
 
 impl Alerts {
     pub(crate) fn new(retrieval: Arc<Retrieval>, grouping: Grouping) -> Self {
-        Self { retrieval, locks: TenantLocks::default(), grouping }
+        Self { retrieval, locks: TenantLocks::new("alerts"), grouping }
     }
 
     /// Takes a delivery in, all of it or nothing. A (fingerprint, start) that is known is the
@@ -69,7 +69,7 @@ impl Alerts {
             .enumerate()
             .map(|(position, alert)| alert.read(position))
             .collect::<Result<_, _>>()?;
-        let _turn = self.locks.lock(scope).await;
+        let _turn = self.locks.lock(&self.retrieval, scope).await?;
         let mut report = AlertsReport::default();
 
         let wanted: HashSet<&RecordId> = news.iter().map(|alert| &alert.id).collect();
@@ -227,7 +227,7 @@ impl Alerts {
         id: &RecordId,
         change: impl FnOnce(Alert) -> Result<Alert, E>,
     ) -> Result<Stored<Alert>, E> {
-        let _turn = self.locks.lock(scope).await;
+        let _turn = self.locks.lock(&self.retrieval, scope).await?;
         let before = self.get(scope, id).await?.item;
         let state = before.status;
         let alert = change(before)?;

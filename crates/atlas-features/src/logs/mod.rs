@@ -87,7 +87,7 @@ pub struct Logs {
 
 impl Logs {
     pub(crate) fn new(retrieval: Arc<Retrieval>) -> Self {
-        Self { retrieval, trees: TenantLocks::default() }
+        Self { retrieval, trees: TenantLocks::new("logs") }
     }
 
     /// Takes lines in. All lines are checked before any is written; then every 5,000 lines are
@@ -96,7 +96,10 @@ impl Logs {
     pub async fn ingest(&self, scope: &TenantScope, lines: Vec<LogLine>) -> Result<LogReport, FeatureError> {
         let now = Timestamp::now();
         let mut lines = off_worker(move || read::lines(lines, now)).await?;
-        let mut turn = self.trees.lock(scope).await;
+        let mut turn = self.trees.lock(&self.retrieval, scope).await?;
+        if turn.is_shared() {
+            *turn.kept = None;
+        }
         let (retrieval, scope) = (self.retrieval.clone(), scope.clone());
         // A task, which ends its turn though the caller gives up: a commit that nobody waits for
         // must not meet the next turn's reading of the same templates.
@@ -107,11 +110,11 @@ impl Logs {
                 let slice = std::mem::replace(&mut lines, rest);
                 // Out of its place while it changes: a slice that fails leaves no tree behind
                 // that knows more than the store.
-                let tree = match turn.take() {
+                let tree = match turn.kept.take() {
                     Some(tree) => tree,
                     None => slice::load(&retrieval, &scope).await?,
                 };
-                *turn = Some(slice::write(&retrieval, &scope, tree, slice, &mut report).await?);
+                *turn.kept = Some(slice::write(&retrieval, &scope, tree, slice, &mut report).await?);
             }
             Ok(report)
         };

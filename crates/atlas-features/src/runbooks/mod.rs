@@ -105,7 +105,7 @@ pub struct Runbooks {
 
 impl Runbooks {
     pub(crate) fn new(retrieval: Arc<Retrieval>) -> Self {
-        Self { retrieval, locks: TenantLocks::default() }
+        Self { retrieval, locks: TenantLocks::new("runbooks") }
     }
 
     /// A name for a runbook that came without one.
@@ -120,7 +120,7 @@ impl Runbooks {
         runbook: Runbook,
     ) -> Result<Stored<Runbook>, FeatureError> {
         check(&runbook)?;
-        let _turn = self.locks.lock(scope).await;
+        let _turn = self.locks.lock(&self.retrieval, scope).await?;
         if records::find::<Runbook>(&self.retrieval, scope, &runbook.id).await?.is_some() {
             return Err(FeatureError::Exists { corpus: Corpus::Runbooks, id: runbook.id.to_string() });
         }
@@ -134,7 +134,7 @@ impl Runbooks {
         runbook: Runbook,
     ) -> Result<Stored<Runbook>, FeatureError> {
         check(&runbook)?;
-        let _turn = self.locks.lock(scope).await;
+        let _turn = self.locks.lock(&self.retrieval, scope).await?;
         self.get(scope, &runbook.id).await?;
         records::put(&self.retrieval, scope, &runbook).await
     }
@@ -149,7 +149,7 @@ impl Runbooks {
         for (position, runbook) in runbooks.iter().enumerate() {
             check(runbook).map_err(|error| within(format!("runbooks[{position}]"), error))?;
         }
-        let _turn = self.locks.lock(scope).await;
+        let _turn = self.locks.lock(&self.retrieval, scope).await?;
         let ids = runbooks.iter().map(|runbook| runbook.id.clone()).collect();
         let kept: Vec<Runbook> = records::get_many(&self.retrieval, scope, ids).await?;
         let kept: HashMap<&RecordId, &Runbook> = kept.iter().map(|runbook| (&runbook.id, runbook)).collect();

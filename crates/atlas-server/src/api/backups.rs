@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use atlas_domain::{TenantId, TenantScope, Timestamp};
-use atlas_retrieval::RetrievalError;
 use atlas_store::{BackupName, BackupTenant, Manifest, SqliteStore, StoreError};
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
@@ -61,9 +60,17 @@ struct Restored {
 async fn store<T: Send + 'static>(
     app: &App,
     call: impl FnOnce(&SqliteStore) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, RetrievalError> {
-    let store = Arc::clone(&app.store);
-    app.retrieval().read(move |_| call(&store)).await
+) -> Result<T, Problem> {
+    let store = embedded(app)?;
+    Ok(app.retrieval().read(move |_| call(&store)).await?)
+}
+
+fn embedded(app: &App) -> Result<Arc<SqliteStore>, Problem> {
+    app.records.embedded.clone().ok_or_else(|| {
+        let detail = "the records are in PostgreSQL, which has backups of its own";
+        Problem::new(StatusCode::NOT_IMPLEMENTED, "backups_elsewhere", detail)
+            .hint("back up the database with pg_dump or pg_basebackup")
+    })
 }
 
 /// Copies tenants, each as it is at one moment, while others read and write.
@@ -129,7 +136,7 @@ pub(crate) async fn restore(
     .await?;
     let mut tenants = Vec::with_capacity(prepared.len());
     for (scope, prepared) in prepared {
-        let store = Arc::clone(&app.store);
+        let store = embedded(&app)?;
         tenants.push(app.retrieval().replace(&scope, move || store.swap_in(prepared)).await?);
     }
     Ok(Json(Restored { tenants }).into_response())

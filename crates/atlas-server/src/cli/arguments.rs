@@ -104,6 +104,27 @@ pub(crate) enum Command {
                             atlasai-tp doctor --deep --json"
     )]
     Doctor(DoctorArguments),
+    /// Make or update the tables of TP_STORE, and build what makes its vector search fast
+    #[command(
+        after_help = "Works as TP_STORE_MIGRATE_USER, which owns the tables, beside running servers. Run it before\n\
+                            the first start, before a new version, and from time to time: a tenant that has grown gets\n\
+                            an index over its vectors.\n\n\
+                            Example:\n  \
+                            TP_STORE=postgres://atlasai_server@db.internal/atlasai TP_STORE_MIGRATE_USER=atlasai_owner \\\n    \
+                            TP_STORE_MIGRATE_PASSWORD_FILE=/run/secrets/owner atlasai-tp migrate"
+    )]
+    Migrate,
+    /// Move a tenant between the data directory and the database of TP_STORE
+    #[command(
+        name = "migrate-store",
+        after_help = "Copies everything, then reads both sides and compares. Nothing is removed from where it came from.\n\
+                      An interrupted run is taken up by the same command. No server may use the data directory\n\
+                      meanwhile, and nobody may write the tenant.\n\n\
+                      Examples:\n  \
+                      atlasai-tp migrate-store --tenant acme --to postgres\n  \
+                      atlasai-tp migrate-store --tenant acme --to sqlite --data-dir ./atlas-data"
+    )]
+    MigrateStore(MigrateStoreArguments),
     /// Show the settings in effect, check them, or describe them
     #[command(subcommand)]
     Config(Config),
@@ -112,6 +133,28 @@ pub(crate) enum Command {
     Model(Model),
     /// List every setting with its default and meaning
     Settings,
+}
+
+/// One of the two stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreName {
+    /// The data directory
+    Sqlite,
+    /// The database of TP_STORE
+    Postgres,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateStoreArguments {
+    /// Tenant
+    #[arg(long)]
+    pub(crate) tenant: TenantId,
+    /// Where to
+    #[arg(long, value_enum)]
+    pub(crate) to: StoreName,
+    /// Print a JSON summary
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,8 @@ mod doctor;
 mod embed;
 mod eval;
 mod import;
+mod migrate;
+mod migrate_store;
 mod model;
 mod progress;
 mod reindex;
@@ -97,6 +99,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Embed(_) => embed::run(settings, &mut output).await?,
             Command::Bench(Bench::Embed(arguments)) => bench::run(arguments, settings, &mut output).await?,
             Command::Eval(arguments) => eval::run(arguments, settings, &mut output).await?,
+            Command::Migrate => migrate::run(settings, &mut output).await?,
+            Command::MigrateStore(arguments) => migrate_store::run(arguments, settings, &mut output).await?,
             Command::Doctor(arguments) => return doctor::run(arguments, live, &mut output).await,
             // Answered above, without reading the settings.
             Command::Settings | Command::Config(_) | Command::Model(_) => {}

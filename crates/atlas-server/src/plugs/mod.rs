@@ -8,6 +8,7 @@ mod aws;
 pub(crate) mod embedding;
 mod network;
 mod provider;
+pub(crate) mod records;
 
 use std::sync::Arc;
 

@@ -98,7 +98,7 @@ impl Server {
     /// One whose engine makes vectors; the fallback of the others makes none.
     async fn with_engine(engine: Arc<Words>) -> Self {
         let mut server = Self::start().await;
-        let store = Arc::clone(&server.app.store) as Arc<dyn atlas_store::Store>;
+        let store = Arc::clone(&server.app.records.store);
         let (engine, guard) = (Embedding::Vectors(engine), Arc::new(Guard::new()));
         server.app.retrieval = Retrieval::open(store, engine, guard, Options::default());
         server.router = router(server.app.clone());

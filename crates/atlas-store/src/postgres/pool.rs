@@ -87,7 +87,8 @@ impl Pool {
         lock(&self.idle).clear();
     }
 
-    async fn open(&self) -> Result<Session, Failure> {
+    /// A connection of the caller's own, beyond those that are shared.
+    pub(super) async fn open(&self) -> Result<Session, Failure> {
         let opening = Session::open(self.connect.as_ref(), &self.options);
         timeout(OPEN_TIME, opening).await.unwrap_or(Err(Failure::Late))
     }

@@ -1,10 +1,11 @@
 //! Turns: what is read, changed and written back is done by one server at a time.
 //!
-//! A turn is a row with a name in it and a time after which others may take it over, rather than a
-//! lock of a connection: a feature may hold its turn while it waits for an engine, and a connection
-//! for each would be many. What a lease alone cannot promise is kept at the commit: it looks
-//! whether every turn that this process holds in the tenant is still its own, and holds that fast
-//! until it is over.
+//! A turn is a row with a name in it rather than a lock of a connection: a feature may hold its turn
+//! while it waits for an engine, and a connection for each would be many. Others may take it over
+//! when its time is over, and at once when its holder has died: each process keeps one connection
+//! with a lock that goes with it. What neither can promise is kept at the commit: it looks whether
+//! every turn that this process holds in the tenant is still its own, and holds that fast until it
+//! is over.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,21 +26,41 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// How long one waits for a turn. Longer than a batch of log lines with a slow engine takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The turns that this process holds, by tenant.
-#[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<TenantId, Vec<String>>>);
+/// The turns that this process holds.
+#[derive(Default)]
+pub(super) struct Turns {
+    held: Mutex<HashMap<TenantId, Vec<String>>>,
+    /// The connection by which others see that this process lives, and its lock.
+    presence: tokio::sync::Mutex<Option<(Session, i64)>>,
+}
 
 impl Turns {
+    /// The lock that says that this process lives.
+    async fn presence(&self, pool: &Pool) -> Result<i64, Failure> {
+        let mut presence = self.presence.lock().await;
+        if let Some((session, number)) = &*presence
+            && !session.is_closed()
+        {
+            return Ok(*number);
+        }
+        let session = pool.open().await?;
+        let rows = session.query("SELECT (random() * 9e18)::bigint", &params([])).await?;
+        let number: i64 = rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+        session.execute("SELECT pg_advisory_lock($1)", &params([Box::new(number)])).await?;
+        *presence = Some((session, number));
+        Ok(number)
+    }
+
     fn held(&self, tenant: &TenantId) -> Vec<String> {
-        lock(&self.0).get(tenant).cloned().unwrap_or_default()
+        lock(&self.held).get(tenant).cloned().unwrap_or_default()
     }
 
     fn add(&self, tenant: &TenantId, holder: &str) {
-        lock(&self.0).entry(tenant.clone()).or_default().push(holder.to_owned());
+        lock(&self.held).entry(tenant.clone()).or_default().push(holder.to_owned());
     }
 
     fn remove(&self, tenant: &TenantId, holder: &str) {
-        let mut held = lock(&self.0);
+        let mut held = lock(&self.held);
         if let Some(holders) = held.get_mut(tenant) {
             holders.retain(|other| other != holder);
             if holders.is_empty() {
@@ -87,7 +108,8 @@ pub(super) async fn take(
     let deadline = Instant::now() + PATIENCE;
     let mut pause = FIRST_PAUSE;
     loop {
-        let taken = pool.with(async |session| try_take(session, tenant, what).await).await?;
+        let presence = turns.presence(&pool).await?;
+        let taken = pool.with(async |session| try_take(session, tenant, what, presence).await).await?;
         if let Some(holder) = taken {
             turns.add(tenant, &holder);
             return Ok(Taken { pool, turns, tenant: tenant.clone(), holder, runtime: Handle::current() });
@@ -103,14 +125,24 @@ pub(super) async fn take(
 }
 
 /// The holder's name, or `None` while somebody else has the turn.
-async fn try_take(session: &Session, tenant: &TenantId, what: &str) -> Result<Option<String>, Failure> {
+async fn try_take(
+    session: &Session,
+    tenant: &TenantId,
+    what: &str,
+    presence: i64,
+) -> Result<Option<String>, Failure> {
     session.run(&write::begin(tenant)).await?;
     // A minute: longer than any feature reads, embeds and writes.
-    let sql = "INSERT INTO atlasai.turns AS u (tenant, what, holder, until)
-         VALUES ($1, $2, gen_random_uuid()::text, clock_timestamp() + interval '60 s')
-         ON CONFLICT (tenant, what) DO UPDATE SET holder = excluded.holder, until = excluded.until
-         WHERE u.until < clock_timestamp() RETURNING u.holder";
-    let values = params([Box::new(tenant.as_str().to_owned()), Box::new(what.to_owned())]);
+    let sql = "INSERT INTO atlasai.turns AS u (tenant, what, holder, presence, until)
+         VALUES ($1, $2, gen_random_uuid()::text, $3, clock_timestamp() + interval '60 s')
+         ON CONFLICT (tenant, what) DO UPDATE
+             SET holder = excluded.holder, presence = excluded.presence, until = excluded.until
+         WHERE u.until < clock_timestamp() OR NOT EXISTS (
+             SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+             AND (l.classid::bigint << 32 | l.objid::bigint) = u.presence)
+         RETURNING u.holder";
+    let values =
+        params([Box::new(tenant.as_str().to_owned()), Box::new(what.to_owned()), Box::new(presence)]);
     let rows = session.query(sql, &values).await?;
     session.run("COMMIT").await?;
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?)

@@ -70,12 +70,14 @@ CREATE TABLE atlasai.vectors (
 ) WITH (toast_tuple_target = 8160);
 CREATE INDEX vectors_space ON atlasai.vectors (tenant, space, corpus, record);
 
--- Who may read, change and write back at the moment. Unlogged: taking a turn waits for no disk, and a
--- server that crashed has ended every turn.
+-- Who may read, change and write back at the moment. `presence` is an advisory lock that the holder's
+-- process has for as long as it lives. Unlogged: taking a turn waits for no disk, and a database that
+-- crashed has ended every turn.
 CREATE UNLOGGED TABLE atlasai.turns (
     tenant text COLLATE "C" NOT NULL,
     what text COLLATE "C" NOT NULL,
     holder text COLLATE "C" NOT NULL,
+    presence bigint NOT NULL,
     until timestamptz NOT NULL,
     PRIMARY KEY (tenant, what)
 );
