@@ -18,4 +18,4 @@ mod vector;
 pub use error::IndexError;
 pub use fusion::{Fused, FusionMethod, RankedLeg, fuse};
 pub use lexical::{LexicalChange, LexicalHit, LexicalIndex, Opened};
-pub use vector::{SpaceVector, VectorHit, VectorIndex, VectorKind, VectorLeg};
+pub use vector::{SpaceVector, VectorBuild, VectorBuilt, VectorHit, VectorIndex, VectorKind, VectorLeg};

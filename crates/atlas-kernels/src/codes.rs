@@ -1,14 +1,29 @@
-//! Int8 codes of vectors, in rows that begin on cache lines.
+//! Int8 codes of vectors, in rows that begin on cache lines, and their upper halves.
+//!
+//! A scan of many rows and the walk of a graph wait for memory. The upper four bits of each code
+//! stand in an array of their own: their dot products are off by less than the gap between a good
+//! answer and a middling one, for half the bytes. What they let through is compared by whole codes.
 
+use crate::blocks::Blocks;
 use crate::kernel::{Kernel, Set};
 use crate::portable;
 
 /// Bytes of a cache line, and of the widest register.
 const LINE: usize = 64;
 
+/// Rows whose dot products are taken at once; the rows of the next batch are fetched meanwhile.
+const BATCH: usize = 128;
+
+/// A cache line of codes, each -127 to 127: made by [`pad`] only.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([i8; LINE]);
+
+impl Default for Line {
+    fn default() -> Self {
+        Self([0; LINE])
+    }
+}
 
 /// The int8 codes of one vector: component `i` is about `codes[i] * scale`.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,41 +37,117 @@ pub struct Codes {
 /// Rounds a vector to int8, with its largest component at 127. Components that are not finite
 /// have no code and become 0; an index refuses such vectors before.
 pub fn quantize(vector: &[f32]) -> Codes {
-    let largest = vector.iter().filter(|x| x.is_finite()).fold(0.0f32, |max, x| max.max(x.abs()));
+    // 1.5 * 2^23: a float of this size has steps of 1, so adding it rounds, and the integer stands
+    // in the low bits. `f32::round` is a call per component on CPUs of the base line.
+    const ROUNDING: f32 = 12_582_912.0;
+    let largest = vector.iter().fold(0.0f32, |max, x| if x.is_finite() { max.max(x.abs()) } else { max });
     let scale = largest / 127.0;
     // Below this the reciprocal overflows; such a vector is zero for every purpose here.
     if scale < f32::MIN_POSITIVE {
         return Codes { codes: vec![0; vector.len()], scale: 0.0 };
     }
     let steps = 1.0 / scale;
-    // `as` saturates and maps NaN to 0; the clamp keeps an infinite component from reaching -128.
-    let code = |x: &f32| if x.is_finite() { (x * steps).round().clamp(-127.0, 127.0) as i8 } else { 0 };
+    // The clamp keeps a code from reaching -128 by rounding.
+    let code = |x: &f32| {
+        let x = if x.is_finite() { *x } else { 0.0 };
+        ((x * steps).clamp(-127.0, 127.0) + ROUNDING).to_bits() as i8
+    };
     Codes { codes: vector.iter().map(code).collect(), scale }
 }
 
-/// Rows of int8 codes, each padded with zeros to whole cache lines.
+/// Copies codes into whole cache lines, which are zero before.
+///
+/// # Panics
+/// When one of them is -128. The fastest kernels multiply the magnitude of one code by the other
+/// with its sign, in 16 bits: -128 has no opposite, and its products would not fit.
+fn pad(codes: &[i8], lines: &mut [Line]) {
+    assert!(!codes.contains(&i8::MIN), "codes are -127 to 127");
+    for (piece, line) in codes.chunks(LINE).zip(lines) {
+        line.0[..piece.len()].copy_from_slice(piece);
+    }
+}
+
+/// The codes of one vector with zeros up to whole cache lines, none of them -128.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeRow<'a>(&'a [Line]);
+
+impl<'a> CodeRow<'a> {
+    /// The codes with their padding.
+    #[inline]
+    pub fn codes(self) -> &'a [i8] {
+        // SAFETY: `Line` is `repr(C)` and exactly 64 initialised `i8` without padding (size equals
+        // alignment), so n lines are 64 * n contiguous codes of the same lifetime.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * LINE) }
+    }
+}
+
+/// The codes of a vector that is compared with the rows of a matrix.
+#[derive(Debug, Clone)]
+pub struct CodeQuery(Vec<Line>);
+
+impl CodeQuery {
+    /// Pads the codes.
+    ///
+    /// # Panics
+    /// When one of them is -128, which [`quantize`] never makes.
+    pub fn new(codes: &[i8]) -> Self {
+        let mut lines = vec![Line::default(); codes.len().div_ceil(LINE)];
+        pad(codes, &mut lines);
+        Self(lines)
+    }
+
+    /// As a row.
+    pub fn row(&self) -> CodeRow<'_> {
+        CodeRow(&self.0)
+    }
+}
+
+/// Codes whose halves stand in one register of 32 bytes: the first half of them in the low four
+/// bits of each byte, the other in the high four.
+pub(crate) const GROUP: usize = 64;
+
+/// The upper halves of some codes, from 0 for -127 to 15 for 127, two in a byte.
+fn halve(codes: &[i8], lines: &mut [Line]) {
+    let half = |code: i8| (i32::from(code) + 128) as u8 >> 4;
+    let bytes = lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<{ GROUP / 2 }>().0);
+    for (group, bytes) in codes.chunks(GROUP).zip(bytes) {
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            let of = |at: usize| group.get(at).map_or(0, |&code| half(code));
+            *byte = (of(at) | of(at + GROUP / 2) << 4) as i8;
+        }
+    }
+}
+
+/// From the sum of products of the query's codes and halves to an estimate of the dot product: a
+/// half stands for the middle of the 16 codes it was made of.
+#[inline]
+pub(crate) fn estimate(sum: i32, sum_of_query: i32) -> i32 {
+    16 * sum - 120 * sum_of_query
+}
+
+/// Rows of int8 codes, each padded with zeros to whole cache lines. A clone shares the rows.
 #[derive(Debug, Clone)]
 pub struct CodeMatrix {
     dimension: usize,
-    lines_per_row: usize,
-    lines: Vec<Line>,
-    rows: usize,
+    lines: Blocks<Line>,
+    halves: Blocks<Line>,
 }
 
 impl CodeMatrix {
     /// An empty matrix for vectors of `dimension` components.
     pub fn new(dimension: usize) -> Self {
-        Self { dimension, lines_per_row: dimension.div_ceil(LINE), lines: Vec::new(), rows: 0 }
+        let lines = Blocks::new(dimension.div_ceil(LINE));
+        Self { dimension, lines, halves: Blocks::new(dimension.div_ceil(2 * LINE)) }
     }
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.rows
+        self.lines.len()
     }
 
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.rows == 0
+        self.lines.is_empty()
     }
 
     /// Components per vector.
@@ -66,21 +157,17 @@ impl CodeMatrix {
 
     /// Codes per row with the padding.
     pub fn width(&self) -> usize {
-        self.lines_per_row * LINE
+        self.lines.width() * LINE
     }
 
     /// Appends a row.
     ///
     /// # Panics
-    /// When `codes` does not have [`Self::dimension`] components.
+    /// When `codes` does not have [`Self::dimension`] components, or one of them is -128.
     pub fn push(&mut self, codes: &[i8]) {
         assert_eq!(codes.len(), self.dimension, "rows of a matrix have one length");
-        for piece in codes.chunks(LINE) {
-            let mut line = Line([0; LINE]);
-            line.0[..piece.len()].copy_from_slice(piece);
-            self.lines.push(line);
-        }
-        self.rows += 1;
+        self.lines.push_with(|lines| pad(codes, lines));
+        self.halves.push_with(|lines| halve(codes, lines));
     }
 
     /// One row with its padding.
@@ -88,54 +175,166 @@ impl CodeMatrix {
     /// # Panics
     /// When there is no such row.
     #[inline]
-    pub fn row(&self, row: usize) -> &[i8] {
-        let lines = &self.lines[row * self.lines_per_row..][..self.lines_per_row];
-        // SAFETY: `Line` is `repr(C)` and exactly 64 initialised `i8` without padding (size equals
-        // alignment), so n lines are 64 * n contiguous codes of the same lifetime.
+    pub fn row(&self, row: usize) -> CodeRow<'_> {
+        CodeRow(self.lines.row(row))
+    }
+
+    /// Asks the CPU to fetch a row that is read soon.
+    #[inline]
+    pub fn prefetch(&self, row: usize) {
+        self.lines.prefetch(row);
+    }
+
+    /// Asks the CPU to fetch the halves of a row that are read soon.
+    #[inline]
+    pub fn prefetch_halves(&self, row: usize) {
+        self.halves.prefetch(row);
+    }
+
+    /// The halves of a row, as bytes.
+    #[inline]
+    pub(crate) fn halves(&self, row: usize) -> &[u8] {
+        let lines = self.halves.row(row);
+        // SAFETY: as in `CodeRow::codes`; every `i8` is a `u8`.
         unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LINE) }
     }
 
-    /// Moves the codes of row `from` to row `to`; what stood there is gone.
-    pub fn copy_row(&mut self, from: usize, to: usize) {
-        let n = self.lines_per_row;
-        self.lines.copy_within(from * n..(from + 1) * n, to * n);
+    /// Some rows, in the order given, as a matrix of their own.
+    ///
+    /// # Panics
+    /// When one of them does not exist.
+    pub fn kept(&self, rows: impl Iterator<Item = u32> + Clone) -> Self {
+        Self {
+            dimension: self.dimension,
+            lines: self.lines.kept(rows.clone()),
+            halves: self.halves.kept(rows),
+        }
     }
 
-    /// Keeps the first `rows` rows and gives the memory of the others back.
-    pub fn truncate(&mut self, rows: usize) {
-        self.lines.truncate(rows * self.lines_per_row);
-        self.lines.shrink_to_fit();
-        self.rows = self.rows.min(rows);
+    /// The dot products of `query` and each of `rows`, in their order.
+    ///
+    /// # Panics
+    /// When the query has another width, `dots` another length than `rows`, or a row does not
+    /// exist.
+    pub fn dots(&self, kernel: Kernel, query: CodeRow<'_>, rows: &[u32], dots: &mut [i32]) {
+        assert_eq!(query.0.len(), self.lines.width(), "vectors of one space have one length");
+        assert_eq!(rows.len(), dots.len(), "a place for each dot product");
+        match kernel.0 {
+            // SAFETY (here and below): a `Kernel` exists only after its features were detected;
+            // the query has the width of the rows, and both are free of -128 by their type.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => unsafe { crate::x86::dots_vnni(self, query, rows, dots) },
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => unsafe { crate::x86::dots_avx2(self, query, rows, dots) },
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => self.one_by_one(query, rows, dots, |a, b| unsafe { crate::neon::dot_codes(a, b) }),
+            Set::Portable => self.one_by_one(query, rows, dots, portable::dot_i8),
+        }
+    }
+
+    /// Estimates of the dot products of `query` and each of `rows`, in their order, from the upper
+    /// halves of the rows' codes.
+    ///
+    /// # Panics
+    /// As [`Self::dots`].
+    pub fn rough_dots(&self, kernel: Kernel, query: CodeRow<'_>, rows: &[u32], dots: &mut [i32]) {
+        assert_eq!(query.0.len(), self.lines.width(), "vectors of one space have one length");
+        assert_eq!(rows.len(), dots.len(), "a place for each dot product");
+        match kernel.0 {
+            // SAFETY (here and below): as in `dots`; halves of the query's width are half as many
+            // bytes, rounded up to whole lines.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => unsafe { crate::x86::rough_dots_vnni(self, query, rows, dots) },
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => unsafe { crate::x86::rough_dots_avx2(self, query, rows, dots) },
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => {
+                let sum_of_query = portable::sum(query.codes());
+                for (&row, to) in rows.iter().zip(dots) {
+                    let sum = unsafe { crate::neon::dot_halves(query.codes(), self.halves(row as usize)) };
+                    *to = estimate(sum, sum_of_query);
+                }
+            }
+            Set::Portable => {
+                let sum_of_query = portable::sum(query.codes());
+                for (&row, to) in rows.iter().zip(dots) {
+                    let sum = portable::dot_halves(query.codes(), self.halves(row as usize));
+                    *to = estimate(sum, sum_of_query);
+                }
+            }
+        }
+    }
+
+    fn one_by_one(
+        &self,
+        query: CodeRow<'_>,
+        rows: &[u32],
+        dots: &mut [i32],
+        dot: impl Fn(&[i8], &[i8]) -> i32,
+    ) {
+        for (&row, to) in rows.iter().zip(dots) {
+            *to = dot(self.row(row as usize).codes(), query.codes());
+        }
     }
 
     /// Passes the dot product of `query` and each of `rows`, in their order, to `sink`.
     ///
     /// # Panics
-    /// When the query does not have [`Self::dimension`] components or a row does not exist.
+    /// When the query has another width or a row does not exist.
     pub fn scan(
         &self,
         kernel: Kernel,
-        query: &[i8],
+        query: CodeRow<'_>,
         rows: impl Iterator<Item = u32>,
-        #[allow(unused_mut, reason = "called here on some architectures, passed on by others")]
-        mut sink: impl FnMut(u32, i32),
+        sink: impl FnMut(u32, i32),
     ) {
-        let mut padded = Self::new(self.dimension);
-        padded.push(query);
-        // Without components there is no line and `row` cannot be taken.
-        let query = if self.dimension == 0 { &[] } else { padded.row(0) };
-        match kernel.0 {
-            // SAFETY (here and below): a `Kernel` exists only after its features were detected;
-            // the query was padded to the matrix's width above.
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni => unsafe { crate::x86::scan_vnni(self, query, rows, sink) },
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => unsafe { crate::x86::scan_avx2(self, query, rows, sink) },
-            #[cfg(target_arch = "aarch64")]
-            Set::Neon => {
-                rows.for_each(|row| sink(row, unsafe { crate::neon::dot_i8(self.row(row as usize), query) }))
-            }
-            Set::Portable => rows.for_each(|row| sink(row, portable::dot_i8(self.row(row as usize), query))),
+        let fetch = |row| self.prefetch(row);
+        in_batches(rows, fetch, |rows, dots| self.dots(kernel, query, rows, dots), sink);
+    }
+
+    /// Passes the estimate of the dot product of `query` and each of `rows`, in their order, to
+    /// `sink`.
+    ///
+    /// # Panics
+    /// As [`Self::scan`].
+    pub fn rough_scan(
+        &self,
+        kernel: Kernel,
+        query: CodeRow<'_>,
+        rows: impl Iterator<Item = u32>,
+        sink: impl FnMut(u32, i32),
+    ) {
+        let fetch = |row| self.prefetch_halves(row);
+        in_batches(rows, fetch, |rows, dots| self.rough_dots(kernel, query, rows, dots), sink);
+    }
+}
+
+/// Takes the rows in batches, with the first of the next one fetched while one is multiplied.
+#[inline]
+fn in_batches(
+    mut rows: impl Iterator<Item = u32>,
+    fetch: impl Fn(usize),
+    dots_of: impl Fn(&[u32], &mut [i32]),
+    mut sink: impl FnMut(u32, i32),
+) {
+    /// Enough to hide a miss, few enough to stay in the first-level cache.
+    const AHEAD: usize = 8;
+    let mut fill = |batch: &mut [u32; BATCH]| {
+        let mut len = 0;
+        for (place, row) in batch.iter_mut().zip(&mut rows) {
+            *place = row;
+            len += 1;
         }
+        batch[..len.min(AHEAD)].iter().for_each(|&row| fetch(row as usize));
+        len
+    };
+    let (mut batch, mut next, mut dots) = ([0; BATCH], [0; BATCH], [0; BATCH]);
+    let mut len = fill(&mut batch);
+    while len > 0 {
+        let next_len = fill(&mut next);
+        dots_of(&batch[..len], &mut dots[..len]);
+        batch[..len].iter().zip(&dots).for_each(|(&row, &dot)| sink(row, dot));
+        (batch, next) = (next, batch);
+        len = next_len;
     }
 }

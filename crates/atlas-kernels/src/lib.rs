@@ -15,6 +15,7 @@
     reason = "SIMD intrinsics; each unsafe function states its precondition and each call says why it holds"
 )]
 
+mod blocks;
 mod codes;
 pub mod encoder;
 mod kernel;
@@ -28,7 +29,8 @@ mod neon;
 #[cfg(test)]
 mod tests;
 
-pub use codes::{CodeMatrix, Codes, quantize};
+pub use blocks::Blocks;
+pub use codes::{CodeMatrix, CodeQuery, CodeRow, Codes, quantize};
 pub use kernel::Kernel;
 
 /// Dot product of two int8 vectors with the best kernel of this CPU.

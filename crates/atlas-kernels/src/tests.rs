@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::{CodeMatrix, Kernel, dot_f32, dot_i8, quantize};
+use crate::{Blocks, CodeMatrix, CodeQuery, Kernel, dot_f32, dot_i8, quantize};
 
 fn pair() -> impl Strategy<Value = (Vec<i8>, Vec<i8>)> {
     (0usize..700)
@@ -30,9 +30,10 @@ proptest! {
         dimension in 1usize..200,
         rows in 1usize..20,
         seed in any::<u64>(),
-        asked in prop::collection::vec(any::<u32>(), 0..30),
+        asked in prop::collection::vec(any::<u32>(), 0..300),
     ) {
-        let code = |i: usize| (seed.wrapping_mul(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8 as i8;
+        let byte = |i: usize| (seed.wrapping_mul(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8 as i8;
+        let code = |i: usize| byte(i).max(-i8::MAX);
         let vectors: Vec<Vec<i8>> =
             (0..=rows).map(|row| (0..dimension).map(|i| code(row * dimension + i)).collect()).collect();
         let mut matrix = CodeMatrix::new(dimension);
@@ -42,8 +43,36 @@ proptest! {
             asked.iter().map(|&row| (row, dot_i8(&vectors[row as usize], &vectors[rows]))).collect();
         for kernel in Kernel::available() {
             let mut found = Vec::new();
-            matrix.scan(kernel, &vectors[rows], asked.iter().copied(), |row, dot| found.push((row, dot)));
+            let query = CodeQuery::new(&vectors[rows]);
+            matrix.scan(kernel, query.row(), asked.iter().copied(), |row, dot| found.push((row, dot)));
             prop_assert_eq!(&found, &expected, "{}", kernel.name());
+        }
+    }
+
+    #[test]
+    fn a_rough_scan_is_the_same_on_every_kernel_and_off_by_half_a_step_per_code_at_most(
+        vectors in (1usize..1300).prop_flat_map(|n| prop::collection::vec(prop::collection::vec(-127i8..=127, n), 2..20)),
+    ) {
+        let (query, rows) = vectors.split_last().expect("two at least");
+        let mut matrix = CodeMatrix::new(query.len());
+        rows.iter().for_each(|row| matrix.push(row));
+        let n_rows = rows.len() as u32;
+        let magnitude: i32 = query.iter().map(|&code| i32::from(code).abs()).sum();
+        let query = CodeQuery::new(query);
+        let scan = |kernel| {
+            let mut found = Vec::new();
+            matrix.rough_scan(kernel, query.row(), (0..n_rows).rev(), |row, dot| found.push((row, dot)));
+            found
+        };
+        let expected = scan(*Kernel::available().last().expect("portable is always there"));
+        for kernel in Kernel::available() {
+            prop_assert_eq!(&scan(kernel), &expected, "{}", kernel.name());
+        }
+        let mut exact = Vec::new();
+        matrix.scan(Kernel::detect(), query.row(), (0..n_rows).rev(), |row, dot| exact.push((row, dot)));
+        for (rough, exact) in expected.iter().zip(&exact) {
+            prop_assert_eq!(rough.0, exact.0);
+            prop_assert!((rough.1 - exact.1).abs() <= 8 * magnitude, "{} for {}", rough.1, exact.1);
         }
     }
 
@@ -83,6 +112,43 @@ fn extreme_codes_do_not_saturate() {
 }
 
 #[test]
+fn the_largest_codes_do_not_saturate_in_a_scan() {
+    for dimension in [1, 64, 384, 4096] {
+        let mut matrix = CodeMatrix::new(dimension);
+        (0..9).for_each(|row| matrix.push(&vec![if row % 2 == 0 { 127 } else { -127 }; dimension]));
+        let query = CodeQuery::new(&vec![127; dimension]);
+        for kernel in Kernel::available() {
+            matrix.scan(kernel, query.row(), 0..9, |row, dot| {
+                let sign = if row % 2 == 0 { 1 } else { -1 };
+                assert_eq!(dot, sign * 16_129 * dimension as i32, "{}", kernel.name());
+            });
+            matrix.rough_scan(kernel, query.row(), 0..9, |row, dot| {
+                let middle = if row % 2 == 0 { 120 } else { -120 };
+                assert_eq!(dot, 127 * middle * dimension as i32, "{}", kernel.name());
+            });
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "codes are -127 to 127")]
+fn a_code_without_an_opposite_never_enters_a_matrix() {
+    CodeMatrix::new(3).push(&[0, i8::MIN, 0]);
+}
+
+#[test]
+#[should_panic(expected = "codes are -127 to 127")]
+fn a_code_without_an_opposite_is_no_query() {
+    CodeQuery::new(&[i8::MIN]);
+}
+
+#[test]
+fn the_largest_component_of_either_sign_has_the_largest_code() {
+    assert_eq!(quantize(&[0.3, -0.3, 0.0, 0.15]).codes, [127, -127, 0, 64]);
+    assert_eq!(quantize(&[-f32::MAX, f32::MAX, f32::INFINITY, f32::NAN]).codes, [-127, 127, 0, 0]);
+}
+
+#[test]
 fn vectors_without_a_scale_become_zero_codes() {
     for vector in [vec![], vec![0.0; 3], vec![f32::NAN, f32::INFINITY], vec![1e-45; 4]] {
         let quantized = quantize(&vector);
@@ -94,22 +160,51 @@ fn vectors_without_a_scale_become_zero_codes() {
 #[test]
 fn rows_begin_on_cache_lines_and_are_padded_with_zeros() {
     let mut matrix = CodeMatrix::new(70);
-    (0..5).for_each(|_| matrix.push(&[7; 70]));
-    for row in 0..5 {
-        assert_eq!(matrix.row(row).as_ptr().addr() % 64, 0);
-        assert_eq!(matrix.row(row)[70..], [0; 58]);
+    (0..1500).for_each(|_| matrix.push(&[7; 70]));
+    for row in 0..1500 {
+        let codes = matrix.row(row).codes();
+        assert_eq!(codes.as_ptr().addr() % 64, 0);
+        assert_eq!(codes[70..], [0; 58]);
     }
 }
 
 #[test]
-fn copying_and_truncating_moves_whole_rows() {
+fn kept_rows_are_those_asked_for_in_their_order() {
     let mut matrix = CodeMatrix::new(3);
     for code in 1..=4 {
         matrix.push(&[code; 3]);
     }
-    matrix.copy_row(3, 1);
-    matrix.truncate(3);
-    assert_eq!((0..matrix.len()).map(|row| matrix.row(row)[2]).collect::<Vec<_>>(), [1, 4, 3]);
+    let kept = matrix.kept([0, 3, 2].into_iter());
+    assert_eq!((0..kept.len()).map(|row| kept.row(row).codes()[2]).collect::<Vec<_>>(), [1, 4, 3]);
+}
+
+#[test]
+fn a_copy_of_blocks_stands_still_while_the_original_grows() {
+    let mut blocks = Blocks::new(2);
+    let push = |blocks: &mut Blocks<f32>, value: usize| blocks.push_with(|row| row.fill(value as f32));
+    let mut copies = Vec::new();
+    for value in 0..3000 {
+        push(&mut blocks, value);
+        if [1, 16, 17, 1000, 1024, 1025, 2500].contains(&(value + 1)) {
+            copies.push(blocks.clone());
+        }
+    }
+    for copy in copies.iter_mut() {
+        let len = copy.len();
+        (0..len).for_each(|row| assert_eq!(copy.row(row), [row as f32; 2]));
+        // And the other way round: what a copy adds is its own.
+        push(copy, 7);
+        assert_eq!(copy.row(len), [7.0; 2]);
+    }
+    (0..3000).for_each(|row| assert_eq!(blocks.row(row), [row as f32; 2]));
+}
+
+#[test]
+#[should_panic(expected = "row 3 of 3")]
+fn room_to_spare_is_no_row() {
+    let mut blocks = Blocks::new(1);
+    (0..3).for_each(|_| blocks.push_with(|row| row.fill(1u8)));
+    blocks.row(3);
 }
 
 #[test]

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use atlas_domain::{Facets, Filter, Timestamp};
-use roaring::RoaringBitmap;
+use atlas_domain::{Facets, Filter};
+use roaring::{MultiOps, RoaringBitmap};
 
-/// A bitmap per facet value and a time per row. Rows are added only; what is dead stays in the
-/// bitmaps until [`FacetRows::renumber`], and is kept out by starting every filter from the live
-/// rows.
+use super::times::TimeRows;
+
+/// A bitmap per facet value, and the rows by time. Rows are added only; what is dead stays in the
+/// bitmaps until [`FacetRows::keep`], and is taken out of what a filter finds.
 #[derive(Debug, Default)]
 pub(super) struct FacetRows {
     values: HashMap<String, RoaringBitmap>,
-    times: Vec<Timestamp>,
+    times: TimeRows,
 }
 
 /// Unit separator: no facet name holds it, so terms of different facets cannot collide.
@@ -41,9 +42,9 @@ impl FacetRows {
         }
     }
 
-    /// The rows among `live` that match: what [`Filter::matches`] says, by sets.
-    pub(super) fn matching(&self, live: &RoaringBitmap, filter: &Filter) -> RoaringBitmap {
-        let mut rows = live.clone();
+    /// The rows that match, dead ones too: what [`Filter::matches`] says, by sets. `None` when
+    /// nothing is asked.
+    pub(super) fn matching(&self, filter: &Filter) -> Option<RoaringBitmap> {
         let fixed = [
             ("service", &filter.service),
             ("severity", &filter.severity),
@@ -51,38 +52,31 @@ impl FacetRows {
             ("status", &filter.status),
             ("link", &filter.link),
         ];
-        for (facet, wanted) in fixed.into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
-            let mut any = RoaringBitmap::new();
-            for bitmap in wanted.iter().filter_map(|value| self.values.get(&term(facet, value))) {
-                any |= bitmap;
-            }
-            rows &= any;
-        }
-        for (name, value) in &filter.labels {
-            match self.values.get(&label(name, value)) {
-                Some(bitmap) => rows &= bitmap,
-                None => rows.clear(),
-            }
-        }
-        if filter.since.is_none() && filter.until.is_none() {
-            return rows;
-        }
-        let in_time = |row: &u32| {
-            let at = self.times[*row as usize];
-            filter.since.is_none_or(|since| at >= since) && filter.until.is_none_or(|until| at < until)
+        let one_of = |(facet, wanted): (&str, &Vec<String>)| match wanted.as_slice() {
+            [] => None,
+            [value] => Some(self.having(&term(facet, value))),
+            values => Some(values.iter().filter_map(|value| self.values.get(&term(facet, value))).union()),
         };
-        // Ascending already, so the set is built without searching.
-        RoaringBitmap::from_sorted_iter(rows.iter().filter(in_time)).unwrap_or_default()
+        let labels = filter.labels.iter().map(|(name, value)| self.having(&label(name, value)));
+        let every: Vec<RoaringBitmap> = fixed.into_iter().filter_map(one_of).chain(labels).collect();
+        let rows = (!every.is_empty()).then(|| every.intersection());
+        self.times.matching(rows, filter)
     }
 
-    /// Keeps the rows of `live`, numbered anew from 0 in their order.
-    pub(super) fn renumber(&mut self, live: &RoaringBitmap) {
-        self.values.retain(|_, bitmap| {
-            *bitmap &= live;
-            let renumbered = bitmap.iter().map(|row| (live.rank(row) - 1) as u32);
-            *bitmap = RoaringBitmap::from_sorted_iter(renumbered).unwrap_or_default();
-            !bitmap.is_empty()
+    fn having(&self, key: &str) -> RoaringBitmap {
+        self.values.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Keeps some rows, numbered anew from 0 in their order.
+    pub(super) fn keep(&mut self, kept: &RoaringBitmap) {
+        const GONE: u32 = u32::MAX;
+        let mut numbers = vec![GONE; self.times.len()];
+        kept.iter().zip(0..).for_each(|(row, number)| numbers[row as usize] = number);
+        self.values.retain(|_, rows| {
+            let renumbered = rows.iter().map(|row| numbers[row as usize]).filter(|&number| number != GONE);
+            *rows = RoaringBitmap::from_sorted_iter(renumbered).unwrap_or_default();
+            !rows.is_empty()
         });
-        self.times = live.iter().map(|row| self.times[row as usize]).collect();
+        self.times.keep(kept);
     }
 }

@@ -1,35 +1,45 @@
 //! The vector leg: chunks by the cosine of their vectors.
 //!
 //! Up to some 64,000 rows an exact scan of int8 codes with float rescoring beats every graph that
-//! was measured, at a recall of 1 and without a build; above, the graph of `hnsw_rs` finds the
+//! was measured, at a recall of 1 and without a build; above, a graph of our own finds the
 //! candidates and the same code rescores them. Small result sets of a filter are always scanned:
 //! a graph walk that admits one row in a hundred costs a thousand times a scan of that one.
 //!
-//! Everything is in memory. The dump of `hnsw_rs` is not used: its loader ends the process on a
-//! short file.
+//! Everything is in memory. Graphs are built beside the index ([`VectorIndex::next_build`]), and
+//! what a graph does not cover yet is scanned.
 
+mod build;
 mod facets;
 mod graph;
+mod hnsw;
+mod peer;
+mod points;
 mod rows;
 mod select;
+mod times;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use atlas_domain::{Facets, Filter, RecordId, SpaceId};
-use roaring::RoaringBitmap;
+
+pub use build::{VectorBuild, VectorBuilt};
 
 use crate::IndexError;
-use graph::Graph;
-use rows::Rows;
+use graph::{Ask, Graph};
+use points::Query;
+use rows::{Matching, Rows};
 use select::Best;
 
 /// Live rows up to which the scan is cheaper than the graph.
 const SCAN_UP_TO: u64 = 64 * 1024;
 
-/// Rows that one put adds to a graph that lags behind. More than one, so that a graph begun late
-/// or after a compaction catches up; few, so that no put takes long.
-const GRAPH_ROWS_PER_PUT: usize = 4;
+/// Rows that a walk looks at where every row is admitted. Where one row in n is, it looks at n times
+/// as many, and a scan of those that match may be cheaper.
+const WALK: u64 = 1500;
 
 /// A vector and the space it is of. An index refuses any other space, because cosines across
 /// spaces are numbers without meaning.
@@ -60,7 +70,9 @@ pub enum VectorKind {
     Auto,
     /// The scan, whatever the number of rows.
     Flat,
-    /// The graph of `hnsw_rs` from the first row. Filters with few matches are still scanned.
+    /// Our graph from the first row. Filters with few matches are still scanned.
+    Hnsw,
+    /// The graph of `hnsw_rs` from the first row, to compare with.
     HnswRs,
 }
 
@@ -107,7 +119,9 @@ pub struct VectorIndex {
     space: SpaceId,
     kind: VectorKind,
     rows: Rows,
-    graph: Option<Graph>,
+    graph: Option<Arc<dyn Graph>>,
+    /// Changes when rows are numbered anew; what was built for the old numbers is then worthless.
+    generation: u64,
 }
 
 impl std::fmt::Debug for VectorIndex {
@@ -123,7 +137,7 @@ impl std::fmt::Debug for VectorIndex {
 impl VectorIndex {
     /// An empty index for the vectors of one space.
     pub fn new(space: SpaceId, dimension: usize, kind: VectorKind) -> Self {
-        Self { space, kind, rows: Rows::new(dimension), graph: None }
+        Self { space, kind, rows: Rows::new(dimension), graph: None, generation: 0 }
     }
 
     /// The space of its vectors.
@@ -150,63 +164,105 @@ impl VectorIndex {
         Ok(components.iter().map(|&x| (f64::from(x) * factor) as f32).collect())
     }
 
-    fn wants_graph(&self) -> bool {
-        match self.kind {
-            VectorKind::Auto => self.rows.live().len() > SCAN_UP_TO,
-            VectorKind::Flat => false,
-            VectorKind::HnswRs => true,
-        }
-    }
-
-    fn advance_graph(&mut self) {
-        if self.graph.is_none() && self.wants_graph() {
-            self.graph = Some(Graph::new());
-        }
-        if let Some(graph) = &mut self.graph {
-            graph.advance(&self.rows, GRAPH_ROWS_PER_PUT);
-        }
-    }
-
     /// Candidates of the graph and of the rows it has not reached, if it may be used here.
-    fn by_graph(&self, query: &[f32], allowed: &RoaringBitmap, depth: usize) -> Option<Vec<VectorHit>> {
+    fn by_graph(&self, question: &Question<'_>) -> Option<Vec<VectorHit>> {
         let graph = self.graph.as_ref()?;
-        let (covered, all) = (graph.covered(), self.rows.len() as u32);
+        let (covered, all) = (graph.covered(), self.rows.len());
         // Below the threshold the scan is cheaper whatever the graph; and a graph that has just
         // begun saves nothing.
-        let few = if self.kind == VectorKind::HnswRs {
-            (all / 10).min(SCAN_UP_TO as u32)
-        } else {
-            SCAN_UP_TO as u32
+        let few = match self.kind {
+            VectorKind::Auto | VectorKind::Flat => SCAN_UP_TO,
+            VectorKind::Hnsw | VectorKind::HnswRs => u64::from(all / 10).min(SCAN_UP_TO),
         };
-        if allowed.len() <= u64::from(few) || covered < all / 2 {
+        let n_matching = question.n_matching;
+        let is_worth_it = n_matching > few && n_matching.saturating_mul(n_matching) > WALK * u64::from(all);
+        if !is_worth_it || covered < all / 2 {
             return None;
         }
-        let mut best = Best::new(select::candidates_for(depth));
-        let query_codes = atlas_kernels::quantize(query);
-        graph
-            .search(&query_codes, select::candidates_for(depth), allowed, |row, score| best.push(row, score));
-        self.rows.scan(&query_codes, allowed.range(covered..all), &mut best);
-        let hits = self.rows.rescore(query, best.into_rows(), depth);
-        (hits.len() == depth).then_some(hits)
+        let dead = self.rows.dead();
+        let is_live = |row| !dead.contains(row);
+        let is_match = |row| match &question.matching {
+            Matching::Live => is_live(row),
+            Matching::Some(rows) => rows.contains(row),
+        };
+        let admits_all = matches!(question.matching, Matching::Live) && dead.is_empty();
+        let wanted = select::candidates_for(question.depth);
+        let width = select::width_for(wanted, covered);
+        let visits = usize::try_from(n_matching).unwrap_or(usize::MAX);
+        let ask = Ask { width, visits, admit: (!admits_all).then_some(&is_match) };
+        let (points, query) = (self.rows.points(), question.codes.point());
+        let mut rough = Vec::with_capacity(2 * width);
+        if !graph.search(points, query, ask, &mut |row| rough.push(row)) {
+            return None;
+        }
+        let mut tail = Best::new(width);
+        question.each(&self.rows, covered..all, |rows| {
+            points.rough_scan(query, rows, |row, score| tail.push(row, score))
+        });
+        rough.extend(tail.into_scored().into_iter().map(|(_, row)| row));
+        let nearest = points.nearest(query, rough.into_iter(), wanted);
+        let hits = self.rows.rescore(question.unit, nearest, question.depth);
+        (hits.len() == question.depth).then_some(hits)
     }
 
     /// Exact up to rescoring: widens the candidates until there are `depth` records or no row is
     /// left out, since many chunks of one record may crowd out the others.
-    fn by_scan(&self, query: &[f32], allowed: &RoaringBitmap, depth: usize) -> Vec<VectorHit> {
-        let query_codes = atlas_kernels::quantize(query);
-        let mut wanted = select::candidates_for(depth);
+    fn by_scan(&self, question: &Question<'_>) -> Vec<VectorHit> {
+        let mut wanted = select::candidates_for(question.depth);
         loop {
-            let mut best = Best::new(wanted);
-            if allowed.len() == self.rows.len() as u64 {
-                self.rows.scan(&query_codes, 0..self.rows.len() as u32, &mut best);
-            } else {
-                self.rows.scan(&query_codes, allowed.iter(), &mut best);
-            }
-            let hits = self.rows.rescore(query, best.into_rows(), depth);
-            if hits.len() == depth || wanted as u64 >= allowed.len() {
+            let hits = self.rows.rescore(question.unit, question.nearest(&self.rows, wanted), question.depth);
+            if hits.len() == question.depth || wanted as u64 >= question.n_matching {
                 return hits;
             }
             wanted = wanted.saturating_mul(4);
+        }
+    }
+}
+
+/// What is asked, in the forms in which it is needed.
+struct Question<'a> {
+    unit: &'a [f32],
+    codes: Query,
+    matching: Matching,
+    n_matching: u64,
+    depth: usize,
+}
+
+impl Question<'_> {
+    /// The `wanted` nearest of all matching rows and their scores.
+    fn nearest(&self, rows: &Rows, wanted: usize) -> Vec<(f32, u32)> {
+        let (points, query, all) = (rows.points(), self.codes.point(), 0..rows.len());
+        let n_rough = select::rough_for(wanted);
+        if points.has_halves() && self.n_matching > n_rough as u64 {
+            let mut best = Best::new(n_rough);
+            self.each(rows, all.clone(), |rows| {
+                points.rough_scan(query, rows, |row, score| best.push(row, score))
+            });
+            let rough = best.into_scored();
+            let left_out = rough.iter().map(|(score, _)| *score).fold(f32::INFINITY, f32::min);
+            let doubt = points.doubt(rough.iter().map(|(_, row)| *row));
+            let nearest = points.nearest(query, rough.into_iter().map(|(_, row)| row), wanted);
+            let are_above = nearest.iter().filter(|(score, _)| *score > left_out + doubt).count();
+            if are_above >= self.depth {
+                return nearest;
+            }
+            // Too many alike for halves, as in a corpus of near copies.
+        }
+        let mut best = Best::new(wanted);
+        self.each(rows, all, |rows| points.scan(query, rows, |row, score| best.push(row, score)));
+        best.into_scored()
+    }
+
+    /// Passes the matching rows of a range to `scan`.
+    fn each(
+        &self,
+        rows: &Rows,
+        range: std::ops::Range<u32>,
+        scan: impl FnOnce(&mut dyn Iterator<Item = u32>),
+    ) {
+        match &self.matching {
+            Matching::Live => scan(&mut rows.live_within(range)),
+            Matching::Some(matching) => scan(&mut matching.range(range)),
         }
     }
 }
@@ -220,20 +276,13 @@ impl VectorLeg for VectorIndex {
         vector: SpaceVector<'_>,
     ) -> Result<(), IndexError> {
         let unit = self.unit(vector)?;
-        if self.rows.compact_if_worthwhile() {
-            // Row numbers have changed.
-            self.graph = None;
-        }
-        self.rows.put(chunk, id, facets, &unit)?;
-        self.advance_graph();
-        Ok(())
+        self.compact_if_small();
+        self.rows.put(chunk, id, facets, &unit)
     }
 
     fn remove(&mut self, id: &RecordId) -> bool {
         let removed = self.rows.remove(id);
-        if self.rows.compact_if_worthwhile() {
-            self.graph = None;
-        }
+        self.compact_if_small();
         removed
     }
 
@@ -247,12 +296,17 @@ impl VectorLeg for VectorIndex {
         if depth == 0 {
             return Ok(Vec::new());
         }
-        let allowed = self.rows.matching(filter);
-        Ok(self.by_graph(&unit, &allowed, depth).unwrap_or_else(|| self.by_scan(&unit, &allowed, depth)))
+        let matching = self.rows.matching(filter);
+        let n_matching = match &matching {
+            Matching::Live => self.rows.n_live(),
+            Matching::Some(rows) => rows.len(),
+        };
+        let question = Question { unit: &unit, codes: Query::new(&unit), matching, n_matching, depth };
+        Ok(self.by_graph(&question).unwrap_or_else(|| self.by_scan(&question)))
     }
 
     fn len(&self) -> usize {
-        usize::try_from(self.rows.live().len()).unwrap_or(usize::MAX)
+        usize::try_from(self.rows.n_live()).unwrap_or(usize::MAX)
     }
 
     fn dimension(&self) -> usize {

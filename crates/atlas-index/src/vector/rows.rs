@@ -3,33 +3,60 @@
 use std::collections::HashMap;
 
 use atlas_domain::{Facets, Filter, RecordId};
-use atlas_kernels::{CodeMatrix, Codes, Kernel, dot_f32, quantize};
+use atlas_kernels::{Blocks, dot_f32};
 use roaring::RoaringBitmap;
 
 use super::VectorHit;
 use super::facets::FacetRows;
-use super::select::Best;
+use super::points::Points;
 use crate::IndexError;
-
-/// Dead rows below this number are not worth a compaction, whatever their share.
-const FEW_DEAD: u64 = 64;
 
 #[derive(Debug)]
 pub(super) struct Rows {
-    dimension: usize,
-    codes: CodeMatrix,
-    scales: Vec<f32>,
-    floats: Vec<f32>,
+    points: Points,
+    floats: Blocks<f32>,
     chunks: Vec<u64>,
     /// The record of each row, as a place in `records`.
     owners: Vec<u32>,
     facets: FacetRows,
-    live: RoaringBitmap,
+    /// Rows that were removed or replaced; few, because a fifth is the most.
+    dead: RoaringBitmap,
     row_of_chunk: HashMap<u64, u32>,
     records: Vec<Option<Owner>>,
     record_of_id: HashMap<RecordId, u32>,
     /// Places in `records` that can be used again.
     vacant: Vec<u32>,
+}
+
+/// The live rows that match a filter.
+#[derive(Debug)]
+pub(super) enum Matching {
+    /// All of them.
+    Live,
+    /// These.
+    Some(RoaringBitmap),
+}
+
+/// The columns that are wide, and are therefore copied beside a running index.
+#[derive(Debug, Clone)]
+pub(super) struct Columns {
+    pub(super) points: Points,
+    pub(super) floats: Blocks<f32>,
+}
+
+impl Columns {
+    /// Some rows, in the order given.
+    pub(super) fn kept(&self, rows: impl Iterator<Item = u32> + Clone) -> Self {
+        Self { points: self.points.kept(rows.clone()), floats: self.floats.kept(rows) }
+    }
+
+    /// Adds rows of other columns.
+    pub(super) fn append(&mut self, other: &Self, rows: std::ops::Range<u32>) {
+        for row in rows {
+            self.points.push_from(&other.points, row);
+            self.floats.push_with(|place| place.copy_from_slice(other.floats.row(row as usize)));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -41,14 +68,12 @@ struct Owner {
 impl Rows {
     pub(super) fn new(dimension: usize) -> Self {
         Self {
-            dimension,
-            codes: CodeMatrix::new(dimension),
-            scales: Vec::new(),
-            floats: Vec::new(),
+            points: Points::new(dimension),
+            floats: Blocks::new(dimension),
             chunks: Vec::new(),
             owners: Vec::new(),
             facets: FacetRows::default(),
-            live: RoaringBitmap::new(),
+            dead: RoaringBitmap::new(),
             row_of_chunk: HashMap::new(),
             records: Vec::new(),
             record_of_id: HashMap::new(),
@@ -57,25 +82,54 @@ impl Rows {
     }
 
     pub(super) fn dimension(&self) -> usize {
-        self.dimension
+        self.points.dimension()
     }
 
     /// Rows with the dead ones.
-    pub(super) fn len(&self) -> usize {
-        self.chunks.len()
+    pub(super) fn len(&self) -> u32 {
+        // `put` refuses a row whose number does not fit.
+        self.chunks.len() as u32
     }
 
-    pub(super) fn live(&self) -> &RoaringBitmap {
-        &self.live
+    pub(super) fn n_live(&self) -> u64 {
+        self.chunks.len() as u64 - self.dead.len()
     }
 
-    pub(super) fn matching(&self, filter: &Filter) -> RoaringBitmap {
-        self.facets.matching(&self.live, filter)
+    pub(super) fn dead(&self) -> &RoaringBitmap {
+        &self.dead
     }
 
-    /// The codes of a row without padding, and their scale.
-    pub(super) fn code(&self, row: u32) -> (&[i8], f32) {
-        (&self.codes.row(row as usize)[..self.dimension], self.scales[row as usize])
+    pub(super) fn live(&self) -> RoaringBitmap {
+        let mut live = RoaringBitmap::new();
+        live.insert_range(0..self.len());
+        live - &self.dead
+    }
+
+    pub(super) fn points(&self) -> &Points {
+        &self.points
+    }
+
+    pub(super) fn columns(&self) -> Columns {
+        Columns { points: self.points.clone(), floats: self.floats.clone() }
+    }
+
+    pub(super) fn matching(&self, filter: &Filter) -> Matching {
+        match self.facets.matching(filter) {
+            None => Matching::Live,
+            Some(rows) => Matching::Some(rows - &self.dead),
+        }
+    }
+
+    /// The live rows of a range as ranges without gaps, so that a scan of everything asks about no
+    /// row by itself.
+    pub(super) fn live_within(&self, range: std::ops::Range<u32>) -> impl Iterator<Item = u32> {
+        let mut begin = range.start;
+        let dead = self.dead.range(range.clone()).map(Some).chain([None]);
+        dead.flat_map(move |dead| {
+            let run = begin..dead.unwrap_or(range.end);
+            begin = run.end.saturating_add(1);
+            run
+        })
     }
 
     pub(super) fn put(
@@ -85,17 +139,14 @@ impl Rows {
         facets: &Facets,
         unit: &[f32],
     ) -> Result<(), IndexError> {
-        let row = u32::try_from(self.len()).map_err(|_| IndexError::Full)?;
+        let row = u32::try_from(self.chunks.len()).map_err(|_| IndexError::Full)?;
         if let Some(old) = self.row_of_chunk.insert(chunk, row) {
             self.bury(old);
         }
-        let Codes { codes, scale } = quantize(unit);
-        self.codes.push(&codes);
-        self.scales.push(scale);
-        self.floats.extend_from_slice(unit);
+        self.points.push(unit);
+        self.floats.push_with(|place| place.copy_from_slice(unit));
         self.chunks.push(chunk);
         self.facets.push(facets);
-        self.live.insert(row);
         let owner = self.owner_of(id);
         self.owners.push(owner);
         if let Some(record) = &mut self.records[owner as usize] {
@@ -126,7 +177,7 @@ impl Rows {
 
     /// Takes one live row out, and its record when that was its last.
     fn bury(&mut self, row: u32) {
-        self.live.remove(row);
+        self.dead.insert(row);
         let owner = self.owners[row as usize];
         let place = &mut self.records[owner as usize];
         if let Some(record) = place {
@@ -143,7 +194,7 @@ impl Rows {
         let Some(owner) = self.record_of_id.remove(id) else { return false };
         if let Some(record) = self.records[owner as usize].take() {
             for row in record.rows {
-                self.live.remove(row);
+                self.dead.insert(row);
                 self.row_of_chunk.remove(&self.chunks[row as usize]);
             }
         }
@@ -151,66 +202,44 @@ impl Rows {
         true
     }
 
-    /// Drops dead rows when they are a fifth of all. Returns whether row numbers changed.
-    pub(super) fn compact_if_worthwhile(&mut self) -> bool {
-        let dead = self.len() as u64 - self.live.len();
-        if dead < FEW_DEAD || dead * 5 < self.len() as u64 {
-            return false;
-        }
-        for (to, from) in self.live.iter().map(|row| row as usize).enumerate() {
-            self.codes.copy_row(from, to);
-            self.floats.copy_within(from * self.dimension..(from + 1) * self.dimension, to * self.dimension);
-            self.scales[to] = self.scales[from];
-            self.chunks[to] = self.chunks[from];
-            self.owners[to] = self.owners[from];
-        }
-        let kept = self.live.len() as usize;
-        self.codes.truncate(kept);
-        self.floats.truncate(kept * self.dimension);
-        self.floats.shrink_to_fit();
-        self.scales.truncate(kept);
-        self.chunks.truncate(kept);
-        self.owners.truncate(kept);
-        self.facets.renumber(&self.live);
-        self.row_of_chunk = self.chunks.iter().zip(0..).map(|(&chunk, row)| (chunk, row)).collect();
+    /// Keeps some rows, numbered anew from 0 in their order. Those that are left out are dead;
+    /// `columns` holds the wide columns of those that are kept.
+    pub(super) fn keep(&mut self, kept: &RoaringBitmap, columns: Columns) {
+        Columns { points: self.points, floats: self.floats } = columns;
+        let some = |old: &[u32]| kept.iter().map(|row| old[row as usize]).collect();
+        self.owners = some(&self.owners);
+        self.chunks = kept.iter().map(|row| self.chunks[row as usize]).collect();
+        self.facets.keep(kept);
+        let renumbered = kept.iter().zip(0..).filter(|(row, _)| self.dead.contains(*row));
+        self.dead = renumbered.map(|(_, number)| number).collect();
+        self.row_of_chunk.clear();
         self.records.iter_mut().flatten().for_each(|record| record.rows.clear());
-        for (&owner, row) in self.owners.iter().zip(0..) {
-            if let Some(record) = &mut self.records[owner as usize] {
+        for row in (0..self.len()).filter(|&row| !self.dead.contains(row)) {
+            self.row_of_chunk.insert(self.chunks[row as usize], row);
+            if let Some(record) = &mut self.records[self.owners[row as usize] as usize] {
                 record.rows.push(row);
             }
         }
-        self.live = (0..kept as u32).collect();
-        true
-    }
-
-    /// Scores rows by their codes.
-    pub(super) fn scan(&self, query: &Codes, rows: impl Iterator<Item = u32>, best: &mut Best) {
-        self.codes.scan(Kernel::detect(), &query.codes, rows, |row, dot| {
-            best.push(row, dot as f32 * (query.scale * self.scales[row as usize]));
-        });
     }
 
     /// Exact cosines of candidates, the best chunk of each record, the `depth` best records.
-    pub(super) fn rescore(
-        &self,
-        query: &[f32],
-        rows: impl Iterator<Item = u32>,
-        depth: usize,
-    ) -> Vec<VectorHit> {
-        let mut best: HashMap<u32, (f32, u64)> = HashMap::new();
-        for row in rows.filter(|&row| self.live.contains(row)).map(|row| row as usize) {
-            let score = dot_f32(query, &self.floats[row * self.dimension..(row + 1) * self.dimension]);
-            let chunk = self.chunks[row];
-            let known = best.entry(self.owners[row]).or_insert((score, chunk));
-            if score > known.0 || (score == known.0 && chunk < known.1) {
-                *known = (score, chunk);
+    pub(super) fn rescore(&self, query: &[f32], candidates: Vec<(f32, u32)>, depth: usize) -> Vec<VectorHit> {
+        candidates.iter().take(4).for_each(|&(_, row)| self.floats.prefetch(row as usize));
+        let mut scored: Vec<(u32, f32, u64)> = Vec::with_capacity(candidates.len());
+        for (at, &(_, row)) in candidates.iter().enumerate() {
+            if let Some(&(_, later)) = candidates.get(at + 4) {
+                self.floats.prefetch(later as usize);
             }
+            let score = dot_f32(query, self.floats.row(row as usize));
+            scored.push((self.owners[row as usize], score, self.chunks[row as usize]));
         }
-        let named = |(owner, (score, chunk)): (u32, (f32, u64))| {
+        scored.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(&b.2)));
+        scored.dedup_by_key(|(owner, ..)| *owner);
+        let named = |(owner, score, chunk): (u32, f32, u64)| {
             self.records[owner as usize].as_ref().map(|record| (score, &record.id, chunk))
         };
-        let mut ranking: Vec<(f32, &RecordId, u64)> = best.into_iter().filter_map(named).collect();
-        ranking.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        let mut ranking: Vec<(f32, &RecordId, u64)> = scored.into_iter().filter_map(named).collect();
+        ranking.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
         let hit = |(score, id, chunk): (f32, &RecordId, u64)| VectorHit { chunk, id: id.clone(), score };
         ranking.into_iter().take(depth).map(hit).collect()
     }
