@@ -1,5 +1,5 @@
-//! Search: the exact scan at three sizes, a narrow filter, the lexical leg, and the graph of
-//! `hnsw_rs` as its own author offers it (float vectors) as the peer.
+//! Search: the exact scan at three sizes, a narrow filter, the lexical leg. Graphs, recall and the
+//! peer are in `vectors`.
 //!
 //! Vectors: 384 components around 500 centres, made here. Throughput is one query at a time.
 
@@ -9,7 +9,6 @@ use std::time::Duration;
 use atlas_domain::{EmbeddingSpace, Facets, Filter, Pooling, RecordId, SpaceId, Timestamp};
 use atlas_index::{LexicalChange, LexicalIndex, SpaceVector, VectorIndex, VectorKind, VectorLeg};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use hnsw_rs::prelude::{DistDot, Hnsw};
 
 const DIMENSION: usize = 384;
 const QUERIES: usize = 64;
@@ -95,18 +94,6 @@ fn vector_leg(c: &mut Criterion) {
             });
         }
     }
-    // The peer with its own float distance; ef 128 reached recall 0.99 on real text.
-    let graph: Hnsw<'_, f32, DistDot> = Hnsw::new(16, 10_000, 16, 200, DistDot);
-    for (number, row) in rows[..10_000].iter().enumerate() {
-        graph.insert((row, number));
-    }
-    let mut next = 0;
-    group.bench_function(BenchmarkId::new("peer_hnsw_rs_ef128", 10_000), |b| {
-        b.iter(|| {
-            next = (next + 1) % QUERIES;
-            graph.search(black_box(&queries[next]), 10, 128)
-        });
-    });
     group.finish();
 }
 

@@ -34,6 +34,7 @@ pub use secrecy::{ExposeSecret, SecretString};
 pub use settings::{
     ApiChoice, AwsEnvironment, BedrockSettings, ByocSettings, ClientIdentityFiles, ControlPlaneSettings,
     Deployment, EgressMode, EmbeddingSettings, FeatureModels, LogFormat, NetworkSettings, Settings,
+    VectorIndexChoice,
 };
 pub use show::{Shown, suggestion};
 pub use source::Source;

@@ -8,7 +8,7 @@ use crate::reader::Reader;
 use crate::{
     ApiChoice, AwsEnvironment, BedrockSettings, ByocSettings, ClientIdentityFiles, ControlPlaneSettings,
     Deployment, EgressMode, EmbeddingSettings, FeatureModels, LogFormat, NetworkSettings, SETTINGS,
-    SettingDoc, SettingError, SettingErrors, Settings, Source,
+    SettingDoc, SettingError, SettingErrors, Settings, Source, VectorIndexChoice,
 };
 
 impl Settings {
@@ -38,6 +38,15 @@ impl Settings {
                     ("cloud", Deployment::Cloud),
                     ("on_prem", Deployment::OnPrem),
                     ("air_gapped", Deployment::AirGapped),
+                ],
+            ),
+            vector_index: reader.one_of(
+                "TP_VECTOR_INDEX",
+                &[
+                    ("auto", VectorIndexChoice::Auto),
+                    ("flat", VectorIndexChoice::Flat),
+                    ("hnsw", VectorIndexChoice::Hnsw),
+                    ("hnsw_rs", VectorIndexChoice::HnswRs),
                 ],
             ),
             model_catalog: reader.content("TP_MODEL_CATALOG"),

@@ -42,6 +42,19 @@ pub enum EgressMode {
     Off,
 }
 
+/// What finds the nearest vectors: `TP_VECTOR_INDEX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VectorIndexChoice {
+    /// A scan, and a graph where there are many vectors.
+    Auto,
+    /// A scan.
+    Flat,
+    /// A graph.
+    Hnsw,
+    /// The graph of another maker, to compare with.
+    HnswRs,
+}
+
 /// Which interface of an OpenAI-style provider to use: `BYOC_API`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiChoice {
@@ -71,6 +84,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// `TP_DEPLOYMENT`.
     pub deployment: Deployment,
+    /// `TP_VECTOR_INDEX`.
+    pub vector_index: VectorIndexChoice,
     /// `TP_MODEL_CATALOG`: the file's bytes, not yet understood.
     pub model_catalog: Option<FileContent>,
     /// The chat provider.
@@ -279,6 +294,7 @@ impl Settings {
         self.data_dir.clone_from(&running.data_dir);
         self.log.clone_from(&running.log);
         self.log_format = running.log_format;
+        self.vector_index = running.vector_index;
         let embedding = &running.embedding;
         self.embedding.provider.clone_from(&embedding.provider);
         self.embedding.model.clone_from(&embedding.model);

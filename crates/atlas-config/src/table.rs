@@ -46,6 +46,14 @@ pub const SETTINGS: &[SettingDoc] = &[
         "Where this server stands. On-prem and air-gapped deployments never use the managed AI.",
     )
     .default("cloud"),
+    server(
+        "TP_VECTOR_INDEX",
+        Form::OneOf(&["auto", "flat", "hnsw", "hnsw_rs"]),
+        "What finds the nearest vectors. `auto` scans up to 65,536 of them, which is exact, and uses `hnsw` above; \
+         `hnsw_rs` is another maker's graph, to compare with.",
+    )
+    .default("auto")
+    .waits_for_restart(),
     server("TP_MODEL_CATALOG", Form::Content, "JSON file that overrides the shipped facts about models."),
     provider(
         "BYOC_PROVIDER",

@@ -45,7 +45,7 @@ impl Bench {
         let guard = Arc::new(Guard::new());
         let engine = Words::new();
         let embedding = Embedding::Vectors(engine.clone());
-        let retrieval = Retrieval::open(store, embedding, guard.clone(), Options { index_dir: None });
+        let retrieval = Retrieval::open(store, embedding, guard.clone(), Options::default());
         let inference = Arc::new(Inference::new(guard));
         inference.apply(Plugs::ready(ScriptedProvider::of([model.clone()]), model.model()));
         Self {

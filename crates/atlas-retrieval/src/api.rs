@@ -6,6 +6,7 @@ use std::time::Duration;
 use atlas_domain::{Corpus, Facets, Fault, Filter, RecordDraft, RecordKey, Retry, Seq};
 use atlas_embed::{EmbedError, EmbeddingSpace};
 use atlas_guard::GuardError;
+use atlas_index::VectorKind;
 use atlas_store::{Outcome, StoreError};
 use serde::Serialize;
 
@@ -51,10 +52,12 @@ pub struct PutReport {
 }
 
 /// Settings of the search path.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Where derived lexical indexes live, one folder per tenant; `None`: in memory.
     pub index_dir: Option<PathBuf>,
+    /// What finds the nearest vectors.
+    pub vector_index: VectorKind,
 }
 
 /// A way to find things.

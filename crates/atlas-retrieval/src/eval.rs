@@ -178,7 +178,7 @@ pub async fn evaluate(
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
     let embedding = if legs.vector { embedding } else { Embedding::KeywordsOnly };
-    let options = Options { index_dir: Some(dir.path().join("index")) };
+    let options = Options { index_dir: Some(dir.path().join("index")), ..Options::default() };
     let retrieval = Retrieval::open(store, embedding, guard, options);
     let measured = measure(&retrieval, set, legs, chunking, progress).await;
     // Closed before the directory goes, whatever came out.

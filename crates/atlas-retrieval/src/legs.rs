@@ -36,10 +36,10 @@ impl CorpusLegs {
     }
 
     /// Adds the vector leg; the next round fills it.
-    pub(crate) fn adopt(&self, vectors: &Vectors) {
+    pub(crate) fn adopt(&self, vectors: &Vectors, kind: VectorKind) {
         // Log lines are compared through their templates.
         if self.corpus != Corpus::Logs {
-            self.vector.get_or_init(|| Vector::new(vectors));
+            self.vector.get_or_init(|| Vector::new(vectors, kind));
         }
     }
 
@@ -201,22 +201,43 @@ pub(crate) struct Vector {
     leg: RwLock<VectorIndex>,
     mark: Mutex<Option<Seq>>,
     whole: AtomicBool,
+    building: AtomicBool,
 }
 
 impl Vector {
-    fn new(vectors: &Vectors) -> Self {
-        let index = VectorIndex::new(vectors.space().clone(), vectors.dimension(), VectorKind::Auto);
+    fn new(vectors: &Vectors, kind: VectorKind) -> Self {
+        let index = VectorIndex::new(vectors.space().clone(), vectors.dimension(), kind);
         Self {
             space: vectors.space().clone(),
             leg: RwLock::new(index),
             mark: Mutex::default(),
             whole: AtomicBool::new(false),
+            building: AtomicBool::new(false),
         }
     }
 
     /// Whether it covers everything up to the last round.
     pub(crate) fn is_whole(&self) -> bool {
         self.whole.load(Ordering::Acquire)
+    }
+
+    /// Whether there is something to build and nobody builds.
+    pub(crate) fn wants_build(&self) -> bool {
+        let next = || self.leg.read().unwrap_or_else(PoisonError::into_inner).next_build();
+        !self.building.load(Ordering::Acquire) && next().is_some()
+    }
+
+    /// Builds what the leg wants, beside searches and writes. Takes minutes where there is much.
+    pub(crate) fn build(&self, stop: &CancellationToken) {
+        if self.building.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        loop {
+            let next = self.leg.read().unwrap_or_else(PoisonError::into_inner).next_build();
+            let Some(built) = next.and_then(|build| build.run(&|| !stop.is_cancelled())) else { break };
+            self.leg.write().unwrap_or_else(PoisonError::into_inner).install(built);
+        }
+        self.building.store(false, Ordering::Release);
     }
 
     /// Loads the stored vectors at the first call, and says what they cover.

@@ -32,6 +32,7 @@ pub use api::{
     Document, EmbeddingState, Hit, Leg, LegRank, Legs, Options, Passage, Passages, PutReport, RetrievalError,
     SearchAnswer, SearchRequest, Write,
 };
+pub use atlas_index::VectorKind;
 pub use atlas_store::{ListQuery, Outcome, Page, Store, StoreError};
 pub use chunk::passages;
 pub use engine::OtherSpace;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::api::RetrievalError;
 use crate::backlog;
 use crate::engine::{Vectors, chain};
-use crate::legs::CorpusLegs;
+use crate::legs::{CorpusLegs, Vector};
 use crate::retrieval::Shared;
 use crate::signal::{Signal, pause_after};
 
@@ -66,7 +66,7 @@ impl Tenant {
         if self.has_engine.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.legs.iter().for_each(|legs| legs.adopt(vectors));
+        self.legs.iter().for_each(|legs| legs.adopt(vectors, shared.options.vector_index));
         shared.tasks.spawn(embed_backlog(shared.clone(), self.clone(), vectors.clone()));
         self.wake();
     }
@@ -74,6 +74,20 @@ impl Tenant {
     /// The legs of a corpus that has any.
     pub(crate) fn legs(&self, corpus: Corpus) -> Option<&CorpusLegs> {
         self.legs.iter().find(|legs| legs.corpus == corpus)
+    }
+
+    /// Lets the vector legs build what they want beside the next rounds.
+    fn build(self: &Arc<Self>, shared: &Shared) {
+        for at in 0..self.legs.len() {
+            let (tenant, stop) = (self.clone(), shared.stop.clone());
+            if self.legs[at].vector().is_some_and(Vector::wants_build) {
+                shared.tasks.spawn_blocking(move || {
+                    if let Some(leg) = tenant.legs[at].vector() {
+                        leg.build(&stop);
+                    }
+                });
+            }
+        }
     }
 
     /// Something was committed.
@@ -123,6 +137,7 @@ async fn follow(shared: Arc<Shared>, tenant: Arc<Tenant>) {
             }
         }
         tenant.indexing.finish(ticket, outcome);
+        tenant.build(&shared);
         tokio::select! {
             () = shared.stop.cancelled() => return,
             () = sleep_until(began + ROUND) => {}

@@ -44,7 +44,7 @@ impl Bench {
         for tenant in ["acme", "globex"] {
             store.create_tenant(scope(tenant).tenant()).expect("created");
         }
-        let options = Options { index_dir: Some(dir.path().join("index")) };
+        let options = Options { index_dir: Some(dir.path().join("index")), ..Options::default() };
         let retrieval = Retrieval::open(store.clone(), embedding, Arc::new(Guard::new()), options);
         Self { retrieval, engine, store, dir }
     }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use atlas_config::{Live, Settings, Snapshot};
+use atlas_config::{Live, Settings, Snapshot, VectorIndexChoice};
 use atlas_embed::{EmbedError, Embedding};
 use atlas_features::Features;
 use atlas_guard::Guard;
 use atlas_http::Ledger;
 use atlas_inference::{Inference, ProviderState};
-use atlas_retrieval::{Options, Retrieval};
+use atlas_retrieval::{Options, Retrieval, VectorKind};
 use atlas_store::{SqliteStore, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +81,15 @@ pub async fn start_live(live: Live) -> Result<App, StartError> {
     let secret = token::admin_token(settings)?;
 
     let guard = Arc::new(Guard::new());
-    let options = Options { index_dir: Some(settings.data_dir.join("index")) };
+    let options = Options {
+        index_dir: Some(settings.data_dir.join("index")),
+        vector_index: match settings.vector_index {
+            VectorIndexChoice::Auto => VectorKind::Auto,
+            VectorIndexChoice::Flat => VectorKind::Flat,
+            VectorIndexChoice::Hnsw => VectorKind::Hnsw,
+            VectorIndexChoice::HnswRs => VectorKind::HnswRs,
+        },
+    };
     let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
     let retrieval = Retrieval::open(shared, embedding.clone(), Arc::clone(&guard), options);
     let inference = Arc::new(Inference::new(guard));

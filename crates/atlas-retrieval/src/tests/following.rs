@@ -84,7 +84,7 @@ async fn legs_in_memory_need_no_directory() {
     let store = Arc::new(SqliteStore::open(dir.path()).expect("opened"));
     store.create_tenant(acme().tenant()).expect("created");
     let guard = Arc::new(Guard::new());
-    let retrieval = Retrieval::open(store, Words::engine(), guard, Options { index_dir: None });
+    let retrieval = Retrieval::open(store, Words::engine(), guard, Options::default());
     retrieval.write(&acme(), vec![Write::Put(runbook("disk", "full disk"))]).await.expect("written");
     retrieval.settled(&acme()).await.expect("settled");
     let answer = retrieval.search(&acme(), request(Legs::HYBRID, "disk")).await.expect("answered");

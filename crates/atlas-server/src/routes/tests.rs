@@ -100,7 +100,7 @@ impl Server {
         let mut server = Self::start().await;
         let store = Arc::clone(&server.app.store) as Arc<dyn atlas_store::Store>;
         let (engine, guard) = (Embedding::Vectors(engine), Arc::new(Guard::new()));
-        server.app.retrieval = Retrieval::open(store, engine, guard, Options { index_dir: None });
+        server.app.retrieval = Retrieval::open(store, engine, guard, Options::default());
         server.router = router(server.app.clone());
         server
     }
