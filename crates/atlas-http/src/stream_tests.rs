@@ -78,8 +78,8 @@ async fn only_what_the_policy_names_is_connected_to() {
         assert!(matches!(opened, Err(HttpError::Denied { .. })), "{opened:?}");
     }
     let metadata = Origin::stream("169.254.169.254", 5432, false).expect("an origin");
-    let opened =
-        client(&ConnectOptions::default(), &metadata, &Arc::default()).open(&metadata, START, "test");
+    let client = client(&ConnectOptions::default(), &metadata, &Arc::default());
+    let opened = client.open(&metadata, START, "test");
     assert!(matches!(opened.await, Err(HttpError::Denied { .. })));
     let proxied = ConnectOptions { proxy: via("http://127.0.0.1:9", ""), ..ConnectOptions::default() };
     let policy =
