@@ -172,9 +172,16 @@ fn mixed(number: u64) -> u64 {
 
 /// Every record by its words and by its name, as one text.
 fn answers(index: &LexicalIndex) -> String {
-    let ask = |text: &str| index.search(text, &Filter::default(), 100).expect("any text is a query");
+    let filter = Filter::default();
+    let ask = |text: &str| {
+        let query = LexicalQuery::words(text, &filter);
+        index.search(query, 100).expect("any text is a query").hits
+    };
     let named: Vec<_> = (0..40)
-        .map(|number| index.exact(&format!("r{number}"), &Filter::default(), 9).expect("any text is a query"))
+        .map(|number| {
+            let name = format!("r{number}");
+            index.exact(LexicalQuery::words(&name, &filter), 9).expect("any text is a query")
+        })
         .collect();
     format!("{:?}", (index.len(), ask("disk"), ask("node-7"), named))
 }
