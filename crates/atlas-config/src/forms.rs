@@ -40,6 +40,16 @@ impl Reader<'_> {
         Some(text.into())
     }
 
+    /// A password: any text in one line.
+    pub(crate) fn password(&mut self, name: &'static str) -> Option<SecretString> {
+        let text = self.text(name)?;
+        if text.chars().any(char::is_control) {
+            let problem = "holds a line break or another control character";
+            return self.refuse(name, problem, "copy the value again, as one line");
+        }
+        Some(text.into())
+    }
+
     /// The whole value of a header, such as `Basic …`.
     pub(crate) fn header_value(&mut self, name: &'static str) -> Option<SecretString> {
         let text = self.text(name)?;

@@ -25,9 +25,9 @@ impl Reader<'_> {
     pub(crate) fn postgres(&mut self) -> Vec<PostgresSettings> {
         let words = [("auto", StoreTls::Auto), ("require", StoreTls::Require), ("off", StoreTls::Off)];
         let owner = self.text("TP_STORE_MIGRATE_USER");
-        let owner_password = self.text("TP_STORE_MIGRATE_PASSWORD").map(SecretString::from);
+        let owner_password = self.password("TP_STORE_MIGRATE_PASSWORD");
         let common = Common {
-            password: self.text("TP_STORE_PASSWORD").map(Into::into),
+            password: self.password("TP_STORE_PASSWORD"),
             owner: owner.map(|user| DatabaseRole { user, password: owner_password }),
             tls: self.one_of("TP_STORE_TLS", &words),
             ca: self.content("TP_STORE_CA"),

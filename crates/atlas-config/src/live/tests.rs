@@ -189,6 +189,7 @@ async fn every_setting_that_waits_for_a_restart_waits() {
             crate::Form::Address => ("127.0.0.1:1", "127.0.0.1:2"),
             crate::Form::Number(..) => ("1", "2"),
             crate::Form::OneOf(words) => (words[0], words[1]),
+            _ if setting.name == "TP_STORE" => ("postgres://u@one/d", "postgres://u@two/d"),
             _ => ("one", "two"),
         };
         let path = folder.path().join(setting.name);
