@@ -129,7 +129,7 @@ impl From<StoreError> for Problem {
             // It was set up in another way while it was used.
             StoreError::Refused { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "storage_refused",
+                "storage_unavailable",
                 "nothing was written; the error says what the database needs",
             ),
             StoreError::InUse { .. } | StoreError::Vector { .. } => (
