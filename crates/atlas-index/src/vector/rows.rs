@@ -206,8 +206,7 @@ impl Rows {
     /// `columns` holds the wide columns of those that are kept.
     pub(super) fn keep(&mut self, kept: &RoaringBitmap, columns: Columns) {
         Columns { points: self.points, floats: self.floats } = columns;
-        let some = |old: &[u32]| kept.iter().map(|row| old[row as usize]).collect();
-        self.owners = some(&self.owners);
+        self.owners = kept.iter().map(|row| self.owners[row as usize]).collect();
         self.chunks = kept.iter().map(|row| self.chunks[row as usize]).collect();
         self.facets.keep(kept);
         let renumbered = kept.iter().zip(0..).filter(|(row, _)| self.dead.contains(*row));
