@@ -95,7 +95,8 @@ fn a_backup_taken_under_load_is_one_moment_of_each_tenant() {
             }
         });
         for n in 0..10 {
-            let manifest = store.back_up(&name(&format!("b{n}")), &[acme.clone()]).expect("backed up");
+            let manifest =
+                store.back_up(&name(&format!("b{n}")), std::slice::from_ref(&acme)).expect("backed up");
             assert_eq!(manifest.tenants[0].seq % 2, 0, "half a batch");
         }
         over.store(true, Ordering::Release);
@@ -148,7 +149,7 @@ fn a_restore_under_load_loses_no_write_that_is_acknowledged_after_it() {
 fn names_that_are_taken_unknown_or_elsewhere_are_refused() {
     let dir = temp();
     let (store, acme, _) = backed_up(dir.path());
-    let taken = store.back_up(&name("one"), &[acme.clone()]);
+    let taken = store.back_up(&name("one"), std::slice::from_ref(&acme));
     assert!(matches!(taken, Err(StoreError::BackupExists { .. })), "{taken:?}");
     assert!(matches!(restore(&store, "two", &acme), Err(StoreError::UnknownBackup { .. })));
     let stranger = tenant(&store, "stranger");
@@ -248,6 +249,6 @@ fn a_backup_that_was_half_made_is_none() {
     fs::create_dir_all(dir.path().join("backups/.new-two")).expect("made");
     fs::create_dir_all(dir.path().join("backups/three")).expect("made");
     assert_eq!(store.backups().expect("listed").len(), 1);
-    store.back_up(&name("two"), &[acme.clone()]).expect("made anew");
+    store.back_up(&name("two"), std::slice::from_ref(&acme)).expect("made anew");
     restore(&store, "two", &acme).expect("restored");
 }
