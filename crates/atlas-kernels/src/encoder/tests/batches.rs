@@ -124,7 +124,7 @@ fn buffers_of_another_model_are_made_anew() {
     let encoder = &encoders(6)[0];
     let words = text(&mut Noise(6), short(200));
     let small = Model::new(Shape { max_tokens: 8, ..shape(64, 32, 64, Activation::Gelu) }, 1, 6).shape;
-    let vectors = encode(encoder, &mut Workspace::new(&small, 512), &[words.clone()], Pool::Sum);
+    let vectors = encode(encoder, &mut Workspace::new(&small, 512), std::slice::from_ref(&words), Pool::Sum);
     assert_eq!(vectors.concat(), alone(encoder, &words, Pool::Sum));
 }
 
