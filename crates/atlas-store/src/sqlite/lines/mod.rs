@@ -119,7 +119,7 @@ pub(super) fn line(draft: &RecordDraft, chunks: &[ChunkDraft]) -> Option<(Kind, 
     Some((kind, line))
 }
 
-/// The record that [`line`] was made of. `None` if the parts cannot have come from there.
+/// The record that [`line()`] was made of. `None` if the parts cannot have come from there.
 fn record(kind: &Kind, line: Line, seq: u64, written_us: i64) -> Option<Record> {
     let Kind { link, service, severity, source } = kind.clone();
     let Line { id, at_ns, labels, text } = line;
