@@ -39,7 +39,7 @@ pub(crate) async fn run(
         return output.json(&Report { tenant: tenant.as_str(), records, written, chunks, vectors });
     }
     output.line(&format!(
-        "{tenant}: {records} records, {chunks} chunks and {vectors} vectors are the same in both stores ({written} \\
+        "{tenant}: {records} records, {chunks} chunks and {vectors} vectors are the same in both stores ({written} \
          records were written now)"
     ))
 }
