@@ -183,9 +183,16 @@ async fn what_waits_for_a_restart_is_named_and_keeps_its_value_until_then() {
 
 #[tokio::test]
 async fn every_setting_that_waits_for_a_restart_waits() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (folder, files) =
+        (tempfile::tempdir().expect("a temporary folder"), tempfile::tempdir().expect("a temporary folder"));
+    let [one_file, two_file] = ["one", "two"].map(|name| {
+        let path = files.path().join(name);
+        fs::write(&path, name).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    });
     for setting in SETTINGS.iter().filter(|setting| !setting.live && !setting.names_a_source()) {
         let (one, two) = match setting.form {
+            crate::Form::Content => (one_file.as_str(), two_file.as_str()),
             crate::Form::Address => ("127.0.0.1:1", "127.0.0.1:2"),
             crate::Form::Number(..) => ("1", "2"),
             crate::Form::OneOf(words) => (words[0], words[1]),
