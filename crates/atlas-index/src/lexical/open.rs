@@ -66,8 +66,9 @@ fn existing(dir: &Path) -> Result<Option<(LexicalIndex, Seq)>, String> {
         }
         let meta = index.load_metas()?;
         let seq = match meta.payload.as_deref() {
-            None => 0,
-            Some(payload) => match seq_of(payload) {
+            // Every commit of ours says it; an index that was made and never written has none.
+            None if meta.segments.is_empty() => 0,
+            payload => match payload.and_then(seq_of) {
                 Some(seq) => seq,
                 None => return Ok(Err("its commit does not say what it covers".to_owned())),
             },
