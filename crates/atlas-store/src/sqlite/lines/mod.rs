@@ -2,8 +2,8 @@
 //!
 //! Lines of one commit that share their template and every facet but the time are one block: a
 //! row whose columns say what they share and in which stretch of time they lie, and whose two
-//! blobs hold the rest column by column, compressed. Of mixed lines of 165 bytes, 2,500 a commit,
-//! a row each takes 961 bytes with its five index entries, and a place in blocks 153.
+//! blobs hold the rest column by column, compressed. A row for each would hold its text
+//! three times and have five index entries.
 //!
 //! Which way a line is kept is nobody's business outside: a line that is not exactly what
 //! [`LogRecord`] makes, or that was changed, is a row of `records` like everything else, and
