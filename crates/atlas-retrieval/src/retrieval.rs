@@ -128,8 +128,7 @@ impl Shared {
 
     /// The tenants that are open.
     pub(crate) fn open_tenants(&self) -> Vec<Arc<Tenant>> {
-        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        tenants.values().filter_map(|cell| cell.get().cloned()).collect()
+        self.cells().values().filter_map(|cell| cell.get().cloned()).collect()
     }
 
     /// Calls the store off the async workers.
@@ -190,8 +189,7 @@ impl Retrieval {
             Embedding::Vectors(inner) => Some(inner),
             Embedding::KeywordsOnly => None,
         });
-        let open: Vec<Arc<Tenant>> = shared.cells().values().filter_map(|cell| cell.get().cloned()).collect();
-        for tenant in open {
+        for tenant in shared.open_tenants() {
             shared.turn(&tenant).await?;
             // What waited for an engine that works may have it now.
             tenant.wake_backlog();
