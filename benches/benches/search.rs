@@ -6,55 +6,14 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use atlas_domain::{EmbeddingSpace, Facets, Filter, Pooling, RecordId, SpaceId, Timestamp};
+use atlas_benches::{Clusters, DIMENSION, Random, space};
+use atlas_domain::{Facets, Filter, RecordId, SpaceId, Timestamp};
 use atlas_index::{
     LexicalChange, LexicalIndex, LexicalQuery, SpaceVector, VectorIndex, VectorKind, VectorLeg,
 };
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-const DIMENSION: usize = 384;
 const QUERIES: usize = 64;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn centred(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-    }
-}
-
-/// Unit vectors around centres, the queries behind the rows.
-fn clustered(count: usize) -> Vec<Vec<f32>> {
-    let mut random = Random(42);
-    let centres: Vec<Vec<f32>> =
-        (0..500).map(|_| (0..DIMENSION).map(|_| random.centred()).collect()).collect();
-    let mut vector = || {
-        let centre = &centres[random.next() as usize % centres.len()];
-        let raw: Vec<f32> = centre.iter().map(|x| x + 0.7 * random.centred()).collect();
-        let length = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
-        raw.into_iter().map(|x| x / length).collect()
-    };
-    (0..count + QUERIES).map(|_| vector()).collect()
-}
-
-fn space() -> SpaceId {
-    EmbeddingSpace {
-        engine: "bench".into(),
-        model: "synthetic".into(),
-        revision: "1".into(),
-        dimension: DIMENSION,
-        pooling: Pooling::Mean,
-        precision: "f32".into(),
-    }
-    .id()
-}
 
 fn id(number: usize) -> RecordId {
     RecordId::new(format!("record-{number}")).expect("short and printable")
@@ -76,7 +35,8 @@ fn filled(space: &SpaceId, vectors: &[Vec<f32>]) -> VectorIndex {
 
 fn vector_leg(c: &mut Criterion) {
     let space = space();
-    let all = clustered(60_000);
+    let mut clusters = Clusters::new(1);
+    let all: Vec<Vec<f32>> = (0..60_000 + QUERIES).map(|_| clusters.vector()).collect();
     let (queries, rows) = all.split_at(QUERIES);
     let mut group = c.benchmark_group("vector_top10_384d");
     for size in [1_000, 10_000, 60_000] {
@@ -101,9 +61,9 @@ fn vector_leg(c: &mut Criterion) {
 
 /// Texts of 40 words from a vocabulary in which few words are frequent.
 fn lexical_leg(c: &mut Criterion) {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let mut word = || {
-        let skewed = (random.next() % 20_000) * (random.next() % 20_000) / 20_000;
+        let skewed = random.below(20_000) * random.below(20_000) / 20_000;
         format!("w{skewed:x}")
     };
     let mut words = |count: usize| (0..count).map(|_| word()).collect::<Vec<_>>().join(" ");

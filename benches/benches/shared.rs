@@ -9,70 +9,20 @@
 #![expect(clippy::print_stdout, reason = "a table for people")]
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use atlas_benches::{Clusters, DIMENSION, bytes_under, space};
 use atlas_domain::{
-    Corpus, EmbeddingSpace, Facets, Filter, Pooling, RecordDraft, RecordId, RecordKey, SpaceId, TenantScope,
-    TextHash, Timestamp,
+    Corpus, Facets, Filter, RecordDraft, RecordId, RecordKey, TenantScope, TextHash, Timestamp,
 };
 use atlas_index::{SpaceVector, VectorIndex, VectorKind, VectorLeg};
 use atlas_store::{Batch, Change, ChunkDraft, NearQuery, PostgresStore, SqliteStore, Store};
 use atlas_testkit::postgres::Database;
 
-const DIMENSION: usize = 384;
 const QUERIES: usize = 200;
 const BATCH: usize = 1_000;
 const SERVICES: usize = 100;
 const TOP: usize = 10;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn centred(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-    }
-}
-
-/// Unit vectors around centres, one after another, the same in every run.
-struct Vectors {
-    random: Random,
-    centres: Vec<Vec<f32>>,
-}
-
-impl Vectors {
-    fn new(seed: u64) -> Self {
-        let mut random = Random(42);
-        let centres = (0..500).map(|_| (0..DIMENSION).map(|_| random.centred()).collect()).collect();
-        Self { random: Random(seed), centres }
-    }
-
-    fn one(&mut self) -> Vec<f32> {
-        let centre = &self.centres[self.random.next() as usize % self.centres.len()];
-        let raw: Vec<f32> = centre.iter().map(|x| x + 0.7 * self.random.centred()).collect();
-        let length = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
-        raw.into_iter().map(|x| x / length).collect()
-    }
-}
-
-fn space() -> SpaceId {
-    EmbeddingSpace {
-        engine: "bench".into(),
-        model: "synthetic".into(),
-        revision: "1".into(),
-        dimension: DIMENSION,
-        pooling: Pooling::Mean,
-        precision: "f32".into(),
-    }
-    .id()
-}
 
 fn facets(number: usize) -> Facets {
     Facets { service: Some(format!("service-{}", number % SERVICES)), ..Facets::at(Timestamp::UNIX_EPOCH) }
@@ -98,10 +48,10 @@ fn put(number: usize, vector: Vec<f32>) -> Change {
 
 /// Writes `size` rows in batches, as an import does; rows per second.
 fn load(store: &dyn Store, scope: &TenantScope, size: usize) -> f64 {
-    let mut vectors = Vectors::new(7);
+    let mut vectors = Clusters::new(7);
     let began = Instant::now();
     for first in (0..size).step_by(BATCH) {
-        let changes = (first..size.min(first + BATCH)).map(|number| put(number, vectors.one())).collect();
+        let changes = (first..size.min(first + BATCH)).map(|number| put(number, vectors.vector())).collect();
         store.commit(scope, Batch { space: Some(space()), changes }).expect("committed");
     }
     size as f64 / began.elapsed().as_secs_f64()
@@ -117,12 +67,12 @@ struct Questions {
 impl Questions {
     /// With a float comparison of everything that matches.
     fn new(size: usize, filter: Filter) -> Self {
-        let mut source = Vectors::new(99);
-        let vectors: Vec<Vec<f32>> = (0..QUERIES).map(|_| source.one()).collect();
+        let mut source = Clusters::new(99);
+        let vectors: Vec<Vec<f32>> = (0..QUERIES).map(|_| source.vector()).collect();
         let mut best: Vec<Vec<(f32, usize)>> = vec![Vec::new(); QUERIES];
-        let mut rows = Vectors::new(7);
+        let mut rows = Clusters::new(7);
         for number in 0..size {
-            let row = rows.one();
+            let row = rows.vector();
             if !filter.matches(&facets(number)) {
                 continue;
             }
@@ -194,16 +144,6 @@ fn resident() -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
-fn size_of(dir: &Path) -> u64 {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let size = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    };
-    entries.map(size).sum()
-}
-
 fn embedded(size: usize, all: &Questions, narrow: &Questions) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let store = SqliteStore::open(dir.path()).expect("opened");
@@ -212,9 +152,9 @@ fn embedded(size: usize, all: &Questions, narrow: &Questions) {
     let rate = load(&store, &scope, size);
     let space = space();
     let mut index = VectorIndex::new(space.clone(), DIMENSION, VectorKind::Auto);
-    let mut vectors = Vectors::new(7);
+    let mut vectors = Clusters::new(7);
     for number in 0..size {
-        let components = &vectors.one();
+        let components = &vectors.vector();
         index
             .put(number as u64, &id(number), &facets(number), SpaceVector { space: &space, components })
             .expect("a vector of the space");
@@ -226,7 +166,7 @@ fn embedded(size: usize, all: &Questions, narrow: &Questions) {
     };
     let (all, narrow) = (ask(all, answer), ask(narrow, answer));
     store.close();
-    row("SQLite", size, rate, &all, &narrow, resident().saturating_sub(before), size_of(dir.path()));
+    row("SQLite", size, rate, &all, &narrow, resident().saturating_sub(before), bytes_under(dir.path()));
 }
 
 fn shared(size: usize, all: &Questions, narrow: &Questions) {

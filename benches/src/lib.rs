@@ -1,30 +1,12 @@
-//! Shared inputs of the benches.
+//! What the benches share: inputs that are the same in every run, and the server in this process.
 
+mod random;
+mod server;
 mod workloads;
 
+pub use random::{Clusters, DIMENSION, Random, space, unit};
+pub use server::{Answer, Connection, TOKEN, bytes_under, serve};
 pub use workloads::{Workload, workloads};
-
-/// Numbers that are the same in every run.
-#[derive(Debug)]
-struct Random {
-    state: u64,
-}
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self { state: seed }
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.state =
-            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 33) as usize % bound
-    }
-
-    fn one_of(&mut self, choices: &[&'static str]) -> &'static str {
-        choices[self.below(choices.len())]
-    }
-}
 
 /// Operations prose, the same in every run. Each word is one word piece of BERT's English
 /// vocabulary, so `n` words are `n` pieces.

@@ -26,17 +26,15 @@ mod client;
 mod paced;
 mod provider;
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use atlas_config::{LogFormat, Settings};
+use atlas_benches::{TOKEN, serve};
 use client::{Connection, Target};
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
 
 const WARM_UP: usize = 500;
 const TURNS: usize = 4_000;
@@ -44,7 +42,6 @@ const TURNS: usize = 4_000;
 const PEER_TURNS: usize = 300;
 const CONCURRENCY: [usize; 3] = [1, 8, 32];
 const RATE_TIME: Duration = Duration::from_secs(3);
-const TOKEN: &str = "a-token-for-the-bench";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -54,7 +51,16 @@ fn main() {
     });
 
     let provider = provider::start(if peer.is_some() { 14_020 } else { 0 });
-    let ours = server(provider);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = format!("http://{provider}/v1");
+    let settings = [
+        ("EMBEDDING_PROVIDER", "fallback"),
+        ("BYOC_PROVIDER", "openai"),
+        ("BYOC_ENDPOINT_URL", url.as_str()),
+        ("BYOC_API_KEY", "test-key"),
+        ("BYOC_MODEL", "fake-1"),
+    ];
+    let ours = serve(folder.path(), &settings);
     let direct = Target { address: provider, token: "test-key", model: "fake-1" };
     let ours = Target { address: ours, token: TOKEN, model: "fake-1" };
     let peer = peer.map(|address| Target { address, token: "sk-test-master", model: "via-llama" });
@@ -77,37 +83,6 @@ fn main() {
 
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/gateway.json");
     std::fs::write(&place, report.to_string()).expect("target can be written");
-}
-
-/// The server on threads of its own, as `serve` runs it.
-fn server(provider: SocketAddr) -> SocketAddr {
-    // Production writes a line per request; formatting it is part of the cost, the disk is not.
-    atlas_server::log::init(EnvFilter::new("info"), LogFormat::Json, std::io::sink);
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.set_nonblocking(true).expect("a socket option");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let place = folder.path().to_str().expect("UTF-8").to_owned();
-        let url = format!("http://{provider}/v1");
-        let values = BTreeMap::from([
-            ("TP_DATA_DIR", place.as_str()),
-            ("ADMIN_TOKEN", TOKEN),
-            ("EMBEDDING_PROVIDER", "fallback"),
-            ("BYOC_PROVIDER", "openai"),
-            ("BYOC_ENDPOINT_URL", url.as_str()),
-            ("BYOC_API_KEY", "test-key"),
-            ("BYOC_MODEL", "fake-1"),
-        ]);
-        let settings = Settings::read(&values).expect("usable settings");
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
-        runtime.block_on(async {
-            let app = atlas_server::wiring::start(settings).await.expect("started");
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            atlas_server::server::serve(listener, app, std::future::pending()).await.expect("serves");
-        });
-    });
-    address
 }
 
 /// Times of one request after the other, every target in its turn.

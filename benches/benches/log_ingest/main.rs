@@ -12,23 +12,17 @@
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench prints its numbers")]
 
-mod client;
 mod lines;
 mod questions;
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use atlas_config::{LogFormat, Settings};
-use client::Connection;
+use atlas_benches::{Connection, bytes_under, serve};
 use lines::Lines;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
 
-pub(crate) const TOKEN: &str = "a-token-for-the-bench";
 /// A run that takes longer than this has nothing to say about twenty thousand lines a second.
 const LONGEST: Duration = Duration::from_secs(900);
 
@@ -41,7 +35,7 @@ fn main() {
     let (n_lines, n_senders) = (number("--lines", 1_000_000), number("--senders", 4));
     let body = number("--body", 2_500);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let address = server(folder.path());
+    let address = serve(folder.path(), &[("EMBEDDING_PROVIDER", "fallback")]);
     let source = Lines::read();
     println!("{} different lines of {}", source.len(), source.origin());
 
@@ -62,10 +56,9 @@ fn main() {
                             return times;
                         }
                         let lines = source.body(number * body, body.min(n_lines - number * body), sender);
-                        let sent = Instant::now();
                         let answer = connection.post("/api/logs", "application/x-ndjson", &lines);
                         assert_eq!(answer.status, 200, "{}", answer.body);
-                        times.push(sent.elapsed());
+                        times.push(answer.took);
                     }
                 })
             })
@@ -110,44 +103,10 @@ fn main() {
     drop(folder);
 }
 
-/// The server on threads of its own, as `serve` runs it.
-fn server(data_dir: &Path) -> SocketAddr {
-    atlas_server::log::init(EnvFilter::new("info"), LogFormat::Json, std::io::sink);
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.set_nonblocking(true).expect("a socket option");
-    let address = listener.local_addr().expect("an address");
-    let place = data_dir.to_str().expect("UTF-8").to_owned();
-    std::thread::spawn(move || {
-        let values = BTreeMap::from([
-            ("TP_DATA_DIR", place.as_str()),
-            ("ADMIN_TOKEN", TOKEN),
-            ("EMBEDDING_PROVIDER", "fallback"),
-        ]);
-        let settings = Settings::read(&values).expect("usable settings");
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
-        runtime.block_on(async {
-            let app = atlas_server::wiring::start(settings).await.expect("started");
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            atlas_server::server::serve(listener, app, std::future::pending()).await.expect("serves");
-        });
-    });
-    address
-}
-
 /// User and system time of this process, where the system tells: ticks of a hundredth of a second.
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / 100.0)
-}
-
-fn bytes_under(path: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
-    let size = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => bytes_under(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    };
-    entries.flatten().map(size).sum()
 }

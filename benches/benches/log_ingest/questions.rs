@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use atlas_benches::{Answer, Connection};
 use serde_json::{Value, json};
 
-use super::client::{Answer, Connection};
 use super::lines::Lines;
 
 const QUESTIONS: usize = 200;

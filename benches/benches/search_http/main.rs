@@ -12,23 +12,17 @@
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench prints its numbers")]
 
-mod client;
 mod corpus;
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use atlas_config::{LogFormat, Settings};
-use client::Connection;
+use atlas_benches::{Connection, serve};
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
 
 const CHUNKS: usize = 100_000;
 const WARM_UP: usize = 50;
 const TURNS: usize = 1_000;
-const TOKEN: &str = "a-token-for-the-bench";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -39,10 +33,9 @@ fn main() {
     corpus::fill(folder.path(), n_chunks);
     println!("{n_chunks} chunks written in {:.1} s", began.elapsed().as_secs_f64());
     let began = Instant::now();
-    let address = server(folder.path());
-    let mut connection = Connection::open(address, TOKEN);
+    let mut connection = Connection::open(serve(folder.path(), &[]));
     // The first question waits until both legs cover everything.
-    connection.search(&json!({"query": "anything", "refresh": true}));
+    search(&mut connection, &json!({"query": "anything", "refresh": true}));
     println!("opened in {:.1} s", began.elapsed().as_secs_f64());
 
     let mut report = json!({ "chunks": n_chunks });
@@ -58,7 +51,7 @@ fn main() {
         for turn in 0..WARM_UP + TURNS {
             let mut body = body.clone();
             body["query"] = Value::String(questions.next().expect("there is always another"));
-            let (took, hits) = connection.search(&body);
+            let (took, hits) = search(&mut connection, &body);
             assert_eq!(hits, 10, "{name}: {body}");
             if turn >= WARM_UP {
                 times.push(took);
@@ -74,25 +67,11 @@ fn main() {
     std::fs::write(&place, report.to_string()).expect("target can be written");
 }
 
-fn server(data: &Path) -> SocketAddr {
-    // Production writes a line per request; formatting it is part of the cost, the disk is not.
-    atlas_server::log::init(EnvFilter::new("info"), LogFormat::Json, std::io::sink);
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.set_nonblocking(true).expect("a socket option");
-    let address = listener.local_addr().expect("an address");
-    let place = data.to_str().expect("UTF-8").to_owned();
-    std::thread::spawn(move || {
-        let values = BTreeMap::from([("TP_DATA_DIR", place.as_str()), ("ADMIN_TOKEN", TOKEN)]);
-        let settings = Settings::read(&values).expect("usable settings");
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
-        runtime.block_on(async {
-            let app = atlas_server::wiring::start(settings).await.expect("started");
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            atlas_server::server::serve(listener, app, std::future::pending()).await.expect("serves");
-        });
-    });
-    address
+/// Searches; how long the whole answer took and how many hits it has.
+fn search(connection: &mut Connection, body: &Value) -> (Duration, usize) {
+    let answer = connection.post("/api/search", "application/json", body.to_string().as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let found: Value = serde_json::from_str(&answer.body).expect("JSON");
+    assert_eq!(found["degraded"], json!([]), "every leg takes part");
+    (answer.took, found["hits"].as_array().map_or(0, Vec::len))
 }
-
-/// Nobody waits longer for an answer.
-const PATIENCE: Duration = Duration::from_secs(120);

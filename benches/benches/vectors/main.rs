@@ -19,10 +19,11 @@ mod set;
 
 use std::time::Instant;
 
-use atlas_domain::{EmbeddingSpace, Facets, Filter, Pooling, RecordId, SpaceId, Timestamp};
+use atlas_benches::{DIMENSION, space};
+use atlas_domain::{Facets, Filter, RecordId, Timestamp};
 use atlas_index::{SpaceVector, VectorIndex, VectorKind, VectorLeg};
 use hnsw_rs::prelude::{DistDot, Hnsw};
-use set::{DIMENSION, Set, TEN};
+use set::{Set, TEN};
 
 /// Rows of the set that is made here: more than a scan is used for.
 const N_ROWS: usize = 70_000;
@@ -179,16 +180,4 @@ fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
-fn space() -> SpaceId {
-    EmbeddingSpace {
-        engine: "bench".into(),
-        model: "any".into(),
-        revision: "1".into(),
-        dimension: DIMENSION,
-        pooling: Pooling::Mean,
-        precision: "f32".into(),
-    }
-    .id()
 }

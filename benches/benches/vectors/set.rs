@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use atlas_benches::{DIMENSION, Random, unit};
 use atlas_kernels::dot_f32;
 
-pub(crate) const DIMENSION: usize = 384;
 /// Answers per query.
 pub(crate) const TEN: usize = 10;
 
@@ -41,27 +41,27 @@ impl Set {
         const CENTRES: usize = 2_000;
         const DIRECTIONS: usize = 24;
         const BASES: usize = 64;
-        let mut random = Random(42);
-        let common = random.vector();
+        let mut random = Random::new(42);
+        let common = vector(&mut random);
         let centres: Vec<Vec<f32>> = (0..CENTRES)
-            .map(|_| unit(random.vector().iter().zip(&common).map(|(x, y)| x + 0.9 * y).collect()))
+            .map(|_| unit(vector(&mut random).iter().zip(&common).map(|(x, y)| x + 0.9 * y).collect()))
             .collect();
         let bases: Vec<Vec<Vec<f32>>> =
-            (0..BASES).map(|_| (0..DIRECTIONS).map(|_| unit(random.vector())).collect()).collect();
-        let mut vector = || {
+            (0..BASES).map(|_| (0..DIRECTIONS).map(|_| unit(vector(&mut random))).collect()).collect();
+        let mut made = || {
             // Squared, so that few centres have many of the vectors.
             let place = random.uniform() * random.uniform();
             let centre = (place * CENTRES as f32) as usize % CENTRES;
             let mut components = centres[centre].clone();
             for direction in &bases[centre % BASES] {
-                let step = 0.22 * random.normal();
+                let step = 0.22 * normal(&mut random);
                 components.iter_mut().zip(direction).for_each(|(x, d)| *x += step * d);
             }
-            components.iter_mut().for_each(|x| *x += 0.012 * random.normal());
+            components.iter_mut().for_each(|x| *x += 0.012 * normal(&mut random));
             unit(components)
         };
-        let base = (0..n_rows).flat_map(|_| vector()).collect();
-        let queries = (0..n_queries).flat_map(|_| vector()).collect();
+        let base = (0..n_rows).flat_map(|_| made()).collect();
+        let queries = (0..n_queries).flat_map(|_| made()).collect();
         let tags = (0..n_rows).map(|_| (random.uniform() * 1000.0) as u16).collect();
         let (truth, truth_of_1_percent, truth_of_10_percent) = Default::default();
         let mut set = Self { base, queries, tags, truth, truth_of_1_percent, truth_of_10_percent };
@@ -96,28 +96,11 @@ impl Set {
     }
 }
 
-fn unit(components: Vec<f32>) -> Vec<f32> {
-    let length = components.iter().map(|x| x * x).sum::<f32>().sqrt();
-    components.into_iter().map(|x| x / length).collect()
+/// The sum of twelve uniform numbers is as normal as this needs.
+fn normal(random: &mut Random) -> f32 {
+    (0..12).map(|_| random.uniform()).sum::<f32>() - 6.0
 }
 
-/// Numbers that are the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn uniform(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1u64 << 24) as f32
-    }
-
-    /// The sum of twelve uniform numbers is as normal as this needs.
-    fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
-    }
-
-    fn vector(&mut self) -> Vec<f32> {
-        (0..DIMENSION).map(|_| self.normal()).collect()
-    }
+fn vector(random: &mut Random) -> Vec<f32> {
+    (0..DIMENSION).map(|_| normal(random)).collect()
 }
