@@ -13,19 +13,23 @@ mod columns;
 mod contract;
 mod copy;
 mod cursor;
+mod error;
 mod postgres;
+mod shared;
 mod spread;
 mod sqlite;
 mod work;
 
 pub use backup::{BackupName, BackupTenant, Manifest, NotABackupName};
 pub use contract::{
-    Batch, Change, ChangeEntry, Chunk, ChunkDraft, ChunkId, Committed, Entry, ListQuery, Near, NearQuery,
-    Others, Outcome, Page, Store, StoreError, Turn, VectorCount, VectorRow, VectorSearch,
+    Batch, Change, ChangeEntry, Chunk, ChunkDraft, ChunkId, Committed, Entry, ListQuery, Outcome, Page,
+    Store, VectorCount, VectorRow,
 };
 pub use copy::{Copied, CopyError, copy_tenant};
+pub use error::StoreError;
 pub use postgres::{
     Connect, Connecting, PostgresOptions, PostgresStore, Stream, TLS_AGREED, TLS_PROTOCOL, TLS_REQUEST,
 };
+pub use shared::{Near, NearQuery, Others, Turn, VectorSearch};
 pub use spread::SpreadStore;
 pub use sqlite::{DataDirectory, Restored, SqliteStore};

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use atlas_domain::{
-    Corpus, EmbeddingSpace, Facets, Filter, Pooling, RecordDraft, RecordId, RecordKey, SpaceId, TenantScope,
-    TextHash,
+    Corpus, EmbeddingSpace, Facets, Filter, Pooling, Record, RecordDraft, RecordId, RecordKey, SpaceId,
+    TenantScope, TextHash, Timestamp,
 };
 use atlas_testkit::postgres::Database;
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::{Change, ChunkDraft};
+use crate::{Batch, Change, ChunkDraft, ChunkId, ListQuery, NearQuery, VectorSearch};
 
 thread_local! {
     static WITHOUT_TENANT: Cell<bool> = const { Cell::new(false) };
