@@ -86,24 +86,31 @@ pub fn fuse<K: Clone + Eq + Hash + Ord>(legs: &[RankedLeg<K>], depth: usize) -> 
 /// Makes scores of `meaning` equal where they differ by at most `noise` among records to which
 /// `words` gives one score. Lines of a log that differ in their identifiers only are an example:
 /// no word of the query tells one from the other, and what their vectors tell is the identifiers.
-pub fn level<K: Clone + Eq + Hash>(words: &[(K, f32)], meaning: &mut [(K, f32)], noise: f32) {
+/// A record of `words` that `meaning` has cut off counts as its worst, so that the cut does not
+/// tell such lines apart either.
+pub fn level<K: Clone + Eq + Hash>(words: &[(K, f32)], meaning: &mut Vec<(K, f32)>, noise: f32) {
     let best = words.iter().map(|(_, score)| *score).fold(0.0, f32::max);
-    if best <= 0.0 {
+    if best <= 0.0 || meaning.is_empty() {
         return;
     }
+    let worst = worst(meaning);
     // Sums of the same terms may differ in their last bits.
-    let of_word: HashMap<&K, i64> =
-        words.iter().map(|(key, score)| (key, (f64::from(score / best) * 1e5).round() as i64)).collect();
+    let group = |score: f32| (f64::from(score / best) * 1e5).round() as i64;
+    let mut unlisted: HashMap<&K, i64> = words.iter().map(|(key, score)| (key, group(*score))).collect();
     // `meaning` is sorted, so the first of a group is its best.
     let mut highest: BTreeMap<i64, f32> = BTreeMap::new();
     for (key, score) in meaning.iter_mut() {
-        let Some(group) = of_word.get(key) else { continue };
-        let top = highest.entry(*group).or_insert(*score);
+        let Some(group) = unlisted.remove(key) else { continue };
+        let top = highest.entry(group).or_insert(*score);
         if *top - *score <= noise {
             *score = *top;
         } else {
             *top = *score;
         }
+    }
+    for (key, _) in words {
+        let top = unlisted.remove(key).and_then(|group| highest.get(&group));
+        meaning.extend(top.filter(|top| **top - worst <= noise).map(|top| (key.clone(), *top)));
     }
 }
 
@@ -176,9 +183,18 @@ mod tests {
     #[test]
     fn records_that_words_cannot_tell_apart_are_alike_in_meaning_up_to_noise() {
         let words = [("a", 2.0), ("b", 2.0), ("c", 2.0), ("d", 1.0)];
-        let mut meaning = [("c", 0.6), ("d", 0.58), ("b", 0.55), ("x", 0.5), ("a", 0.3)];
+        let mut meaning = vec![("c", 0.6), ("d", 0.58), ("b", 0.55), ("x", 0.5), ("a", 0.3)];
         level(&words, &mut meaning, 0.1);
         assert_eq!(meaning, [("c", 0.6), ("d", 0.58), ("b", 0.6), ("x", 0.5), ("a", 0.3)]);
+    }
+
+    #[test]
+    fn what_meaning_has_cut_off_is_as_near_as_what_words_call_the_same() {
+        let words = [("a", 2.0), ("b", 2.0), ("c", 1.0), ("d", 1.0), ("e", 0.5)];
+        let mut meaning = vec![("c", 0.9), ("b", 0.55), ("x", 0.5)];
+        level(&words, &mut meaning, 0.1);
+        // d may be far from c, and nothing is known of what is like e.
+        assert_eq!(meaning, [("c", 0.9), ("b", 0.55), ("x", 0.5), ("a", 0.55)]);
     }
 
     proptest! {

@@ -20,7 +20,8 @@ use atlas_store::{SqliteStore, Store};
 use serde::Serialize;
 
 use crate::api::{
-    Document, EmbeddingState, Leg, Legs, Options, Passages, RetrievalError, SearchRequest, Syntax, Write,
+    Document, EmbeddingState, Hit, Leg, LegRank, Legs, Options, Passages, RetrievalError, SearchRequest,
+    Syntax, Write,
 };
 use crate::retrieval::Retrieval;
 
@@ -131,6 +132,57 @@ pub struct EvalReport {
     pub p50_ms: f64,
 }
 
+/// What a measurement tells on its way.
+#[derive(Debug)]
+pub enum EvalStep<'a> {
+    /// So many documents and queries are done.
+    Done {
+        /// How many.
+        steps: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// A query was answered.
+    Judged(JudgedQuery<'a>),
+}
+
+/// An answer beside what people say of it.
+#[derive(Debug, Serialize)]
+pub struct JudgedQuery<'a> {
+    /// The query's id.
+    pub query: &'a str,
+    /// The query.
+    pub text: &'a str,
+    /// See [`EvalReport::ndcg_at_10`].
+    #[serde(rename = "ndcg@10")]
+    pub ndcg_at_10: f64,
+    /// Documents that people call relevant, with their grades.
+    pub grades: &'a BTreeMap<String, u32>,
+    /// What was found, best first.
+    pub hits: Vec<JudgedHit<'a>>,
+}
+
+/// A document that was found.
+#[derive(Debug, Serialize)]
+pub struct JudgedHit<'a> {
+    /// The document's id.
+    pub id: &'a str,
+    /// What people say of it; 0 where they say nothing.
+    pub grade: u32,
+    /// Its fused score.
+    pub score: f32,
+    /// Its ranks and scores.
+    pub legs: &'a [LegRank],
+}
+
+impl<'a> JudgedHit<'a> {
+    fn new(hit: &'a Hit, grades: &BTreeMap<String, u32>) -> Self {
+        let id = EvalDocument::own_id(&hit.key.id);
+        let grade = grades.get(id).copied().unwrap_or(0);
+        Self { id, grade, score: hit.score, legs: &hit.legs }
+    }
+}
+
 /// How well cosines agree with people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StsReport {
@@ -160,15 +212,15 @@ impl EvalSet {
     }
 }
 
-/// Writes the documents, asks every query and compares with the grades. `progress` is told how
-/// many documents and queries are done, of how many.
+/// Writes the documents, asks every query and compares with the grades. `observe` hears of every
+/// step.
 pub async fn evaluate(
     set: &EvalSet,
     embedding: Embedding,
     guard: Arc<Guard>,
     legs: Legs,
     chunking: Chunking,
-    progress: &(dyn Fn(usize, usize) + Sync),
+    observe: &mut (dyn FnMut(EvalStep<'_>) + Send),
 ) -> Result<EvalReport, EvalError> {
     let dir = tempfile::Builder::new().prefix("atlas-eval-").tempdir().map_err(EvalError::Temporary)?;
     let path = dir.path().to_owned();
@@ -180,7 +232,7 @@ pub async fn evaluate(
     let embedding = if legs.vector { embedding } else { Embedding::KeywordsOnly };
     let options = Options { index_dir: Some(dir.path().join("index")), ..Options::default() };
     let retrieval = Retrieval::open(store, embedding, guard, options);
-    let measured = measure(&retrieval, set, legs, chunking, progress).await;
+    let measured = measure(&retrieval, set, legs, chunking, observe).await;
     // Closed before the directory goes, whatever came out.
     retrieval.shutdown().await;
     measured
@@ -191,7 +243,7 @@ async fn measure(
     set: &EvalSet,
     legs: Legs,
     chunking: Chunking,
-    progress: &(dyn Fn(usize, usize) + Sync),
+    observe: &mut (dyn FnMut(EvalStep<'_>) + Send),
 ) -> Result<EvalReport, EvalError> {
     let total = set.len();
     let scope = own_scope();
@@ -202,7 +254,7 @@ async fn measure(
         let writes = slice.iter().map(|document| Write::Put(written(document, chunking))).collect();
         retrieval.write(&scope, writes).await?;
         done += slice.len();
-        progress(done, total);
+        observe(EvalStep::Done { steps: done, of: total });
     }
     retrieval.settled(&scope).await?;
 
@@ -221,11 +273,15 @@ async fn measure(
         if answer.degraded.contains(&Leg::Vector) {
             return Err(EvalError::NoVectors { reason: reason(retrieval) });
         }
-        let found = answer.hits.iter().map(|hit| EvalDocument::own_id(&hit.key.id));
-        let found: Vec<&str> = found.filter(|found| found != id).collect();
-        scores.add(&found, &set.grades[id], answer.took);
+        let grades = &set.grades[id];
+        // Where the queries are documents of the set, a document is no answer to itself.
+        let judged = answer.hits.iter().map(|hit| JudgedHit::new(hit, grades));
+        let hits: Vec<JudgedHit<'_>> = judged.filter(|hit| hit.id != id).collect();
+        let found: Vec<u32> = hits.iter().map(|hit| hit.grade).collect();
+        let ndcg_at_10 = scores.add(&found, grades, answer.took);
+        observe(EvalStep::Judged(JudgedQuery { query: id, text, ndcg_at_10, grades, hits }));
         done += 1;
-        progress(done, total);
+        observe(EvalStep::Done { steps: done, of: total });
     }
     Ok(scores.report(set.documents.len()))
 }

@@ -28,13 +28,27 @@ pub enum Backend {
     Reference,
     /// The fused encoder on one instruction set.
     Fused(Instructions),
+    /// candle's operations on the first CUDA device.
+    #[cfg(feature = "cuda")]
+    Cuda,
+}
+
+/// What runs a model, once that is decided.
+enum Choice {
+    Reference,
+    Fused(Instructions),
+    #[cfg(feature = "cuda")]
+    Cuda(candle_core::Device),
 }
 
 impl Backend {
     /// Every choice on this processor.
     pub fn available() -> Vec<Self> {
         let fused = Instructions::available().into_iter().map(Self::Fused);
-        [Self::Best, Self::Reference].into_iter().chain(fused).collect()
+        let every = [Self::Best, Self::Reference].into_iter().chain(fused);
+        #[cfg(feature = "cuda")]
+        let every = every.chain(cuda().is_ok().then_some(Self::Cuda));
+        every.collect()
     }
 
     fn word(self) -> &'static str {
@@ -42,11 +56,33 @@ impl Backend {
             Self::Best => "best",
             Self::Reference => "reference",
             Self::Fused(instructions) => instructions.name(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => "cuda",
         }
     }
 
-    /// The instructions to use, if any, and the precisions that are then possible.
-    fn choose(self, config: &Config) -> Result<(Option<Instructions>, &'static [Precision]), String> {
+    /// What runs the model, and in which precision. A CUDA device is the best for the precision that
+    /// it has, and for `auto`.
+    fn choose(self, config: &Config, precision: Precision) -> Result<(Choice, Precision), String> {
+        #[cfg(feature = "cuda")]
+        match (self, precision) {
+            (Self::Cuda, _) => {
+                let device = cuda().map_err(|error| format!("the CUDA device cannot be used: {error}"))?;
+                return Ok((Choice::Cuda(device), precision.resolve(&[Precision::F32])?));
+            }
+            (Self::Best, Precision::Auto | Precision::F32) => match cuda() {
+                Ok(device) => return Ok((Choice::Cuda(device), Precision::F32)),
+                Err(error) => tracing::info!(%error, "no CUDA device; the embedding model runs on the CPU"),
+            },
+            _ => {}
+        }
+        let (instructions, possible) = self.instructions(config)?;
+        let choice = instructions.map_or(Choice::Reference, Choice::Fused);
+        Ok((choice, precision.resolve(possible)?))
+    }
+
+    /// The processor's instructions to use, if any, and the precisions that are then possible.
+    fn instructions(self, config: &Config) -> Result<(Option<Instructions>, &'static [Precision]), String> {
         const ALL: &[Precision] = &[Precision::F32, Precision::Exact, Precision::Fast, Precision::Max];
         // bf16 made of float products is slower than floats, and no more exact.
         const NO_BF16: &[Precision] = &[Precision::F32, Precision::Max];
@@ -63,8 +99,15 @@ impl Backend {
             (Self::Reference, _) => Ok((None, &[Precision::F32])),
             (Self::Fused(instructions), None) => Ok((Some(instructions), ALL)),
             (Self::Fused(_), Some(reason)) => Err(reason),
+            #[cfg(feature = "cuda")]
+            (Self::Cuda, _) => Ok((None, &[Precision::F32])),
         }
     }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> candle_core::Result<candle_core::Device> {
+    candle_core::Device::new_cuda(0)
 }
 
 impl fmt::Display for Backend {
@@ -87,8 +130,13 @@ impl FromStr for Backend {
 
 /// A model ready to run.
 pub(super) enum Model {
-    Reference { bert: Bert, pooling: Pooling },
+    Reference {
+        bert: Bert,
+        pooling: Pooling,
+    },
     Fused(Fused),
+    #[cfg(feature = "cuda")]
+    Cuda(super::device::OnDevice),
 }
 
 /// A loaded model and what became of the choices.
@@ -109,14 +157,24 @@ impl Model {
     ) -> Result<Loaded, atlas_embed::EmbedError> {
         let place = Place(&files.place);
         let config = &files.config;
-        let (instructions, available) = backend.choose(config).map_err(|reason| place.unusable(reason))?;
-        let precision = precision.resolve(available).map_err(|reason| place.unusable(reason))?;
+        let (choice, precision) =
+            backend.choose(config, precision).map_err(|reason| place.unusable(reason))?;
         let unusable = |error| files.unusable(error);
         let checkpoint = Checkpoint::open(&files.weights, config).map_err(unusable)?;
-        let Some(instructions) = instructions else {
-            let bert = Bert::load(&checkpoint, files.max_tokens).map_err(unusable)?;
-            let model = Self::Reference { bert, pooling: files.pooling };
-            return Ok(Loaded { model, precision, backend: Backend::Reference, is_smoothed: false });
+        let instructions = match choice {
+            Choice::Fused(instructions) => instructions,
+            Choice::Reference => {
+                let bert = Bert::load(&checkpoint, files.max_tokens).map_err(unusable)?;
+                let model = Self::Reference { bert, pooling: files.pooling };
+                return Ok(Loaded { model, precision, backend: Backend::Reference, is_smoothed: false });
+            }
+            #[cfg(feature = "cuda")]
+            Choice::Cuda(device) => {
+                let loaded =
+                    super::device::OnDevice::load(&checkpoint, files.max_tokens, files.pooling, device);
+                let model = Self::Cuda(loaded.map_err(unusable)?);
+                return Ok(Loaded { model, precision, backend: Backend::Cuda, is_smoothed: false });
+            }
         };
         let smoothing = match (&files.smoothing, precision) {
             (Some(bytes), Precision::Fast | Precision::Max) => {
@@ -145,6 +203,8 @@ impl Model {
         match self {
             Self::Reference { .. } => None,
             Self::Fused(fused) => Some(fused.workspace()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => None,
         }
     }
 
@@ -156,6 +216,8 @@ impl Model {
         vectors: &mut [f32],
     ) -> Result<(), Cause> {
         match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda(model) => model.encode(sequences, vectors)?,
             Self::Fused(fused) => {
                 fused.encode(sequences, workspace.get_or_insert_with(|| fused.workspace()), vectors);
             }

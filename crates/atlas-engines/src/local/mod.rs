@@ -11,6 +11,8 @@ mod backend;
 mod calibrate;
 mod checkpoint;
 mod config;
+#[cfg(any(feature = "cuda", test))]
+mod device;
 mod fused;
 mod model;
 mod ops;
@@ -102,7 +104,7 @@ impl LocalEmbedder {
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
             .max(1);
-        let workers = Workers::start(sentences, limits(threads))
+        let workers = Workers::start(sentences, limits(threads, backend))
             .map_err(|source| EmbedError::Failed { source: Box::new(source) })?;
         Ok(Self {
             space: EmbeddingSpace {
@@ -133,14 +135,20 @@ impl LocalEmbedder {
     }
 }
 
-fn limits(threads: usize) -> Limits {
+fn limits(threads: usize, backend: Backend) -> Limits {
+    // What one step takes: a core has enough in some hundred tokens, a device in some thousand.
+    let (unit_tokens, window_texts) = match backend {
+        #[cfg(feature = "cuda")]
+        Backend::Cuda => (8192, 512),
+        Backend::Best | Backend::Reference | Backend::Fused(_) => (256, 64),
+    };
     Limits {
         threads,
-        unit_tokens: 256,
+        unit_tokens,
         interactive_texts: 256,
-        window_texts: 64,
+        window_texts,
         // Two windows per thread keep every thread busy while the caller reads the next texts.
-        bulk_texts: 64 * 2 * threads,
+        bulk_texts: window_texts * 2 * threads,
         bulk_callers: 64,
         // An import beside a stream of queries keeps a ninth of the machine.
         overtakings: 8,

@@ -15,17 +15,19 @@ pub(super) struct Scores {
 }
 
 impl Scores {
-    pub(super) fn add(&mut self, found: &[&str], grades: &BTreeMap<String, u32>, took: Duration) {
-        let gain = |id: &&str| f64::from(grades.get(*id).copied().unwrap_or(0));
-        let mut ideal: Vec<f64> = grades.values().map(|grade| f64::from(*grade)).collect();
-        ideal.sort_by(|a, b| b.total_cmp(a));
-        self.ndcg += discounted(found.iter().map(gain)) / discounted(ideal.into_iter());
-        let first = found.iter().take(10).position(|id| gain(id) > 0.0);
+    /// Adds a query by the grades of what was found, best first, and returns its nDCG@10.
+    pub(super) fn add(&mut self, found: &[u32], grades: &BTreeMap<String, u32>, took: Duration) -> f64 {
+        let mut ideal: Vec<u32> = grades.values().copied().collect();
+        ideal.sort_unstable_by(|a, b| b.cmp(a));
+        let ndcg = discounted(found) / discounted(&ideal);
+        self.ndcg += ndcg;
+        let first = found.iter().take(10).position(|grade| *grade > 0);
         self.reciprocal += first.map_or(0.0, |position| 1.0 / (position + 1) as f64);
-        let n_relevant = grades.values().filter(|grade| **grade > 0).count();
-        let n_found = found.iter().take(100).filter(|id| gain(id) > 0.0).count();
+        let n_relevant = ideal.iter().filter(|grade| **grade > 0).count();
+        let n_found = found.iter().take(100).filter(|grade| **grade > 0).count();
         self.recall += n_found as f64 / n_relevant as f64;
         self.times.push(took);
+        ndcg
     }
 
     pub(super) fn report(mut self, docs: usize) -> EvalReport {
@@ -44,8 +46,9 @@ impl Scores {
     }
 }
 
-fn discounted(gains: impl Iterator<Item = f64>) -> f64 {
-    gains.take(10).enumerate().map(|(position, gain)| gain / (position as f64 + 2.0).log2()).sum()
+fn discounted(grades: &[u32]) -> f64 {
+    let gain = |(position, grade): (usize, &u32)| f64::from(*grade) / (position as f64 + 2.0).log2();
+    grades.iter().take(10).enumerate().map(gain).sum()
 }
 
 /// Spearman's rank correlation; ties get the average of their ranks. 0 when one side is constant.

@@ -12,8 +12,10 @@ fn close(found: f64, expect: f64) {
 #[track_caller]
 fn check_ranking(found: &[&str], grades: &[(&str, u32)], ndcg: f64, mrr: f64, recall: f64) {
     let mut scores = score::Scores::default();
-    let grades = grades.iter().map(|(name, grade)| ((*name).to_owned(), *grade)).collect();
-    scores.add(found, &grades, Duration::from_millis(3));
+    let grades: BTreeMap<String, u32> =
+        grades.iter().map(|(name, grade)| ((*name).to_owned(), *grade)).collect();
+    let found: Vec<u32> = found.iter().map(|name| grades.get(*name).copied().unwrap_or(0)).collect();
+    close(scores.add(&found, &grades, Duration::from_millis(3)), ndcg);
     let report = scores.report(9);
     close(report.ndcg_at_10, ndcg);
     close(report.mrr_at_10, mrr);
@@ -111,14 +113,21 @@ async fn only_graded_queries_count_and_a_document_does_not_answer_itself() {
     let set = EvalSet::load(dir.path(), None).expect("well-formed");
     for legs in [Legs::LEXICAL, Legs::VECTOR, Legs::HYBRID] {
         for chunking in [Chunking::Product, Chunking::None] {
-            let done = std::sync::Mutex::new((0, 0));
-            let progress = |now, total| *done.lock().expect("not poisoned") = (now, total);
-            let report = evaluate(&set, Words::engine(), Arc::new(Guard::new()), legs, chunking, &progress)
-                .await
-                .expect("measured");
+            let (mut done, mut ndcg) = ((0, 0), 0.0);
+            let mut observe = |step: EvalStep<'_>| match step {
+                EvalStep::Done { steps, of } => done = (steps, of),
+                EvalStep::Judged(query) => {
+                    assert!(query.hits.iter().all(|hit| hit.id != query.query && !hit.legs.is_empty()));
+                    ndcg += query.ndcg_at_10;
+                }
+            };
+            let guard = Arc::new(Guard::new());
+            let report =
+                evaluate(&set, Words::engine(), guard, legs, chunking, &mut observe).await.expect("measured");
             assert_eq!((report.queries, report.docs), (2, 3));
             assert!(report.ndcg_at_10 >= 0.5, "{legs:?}: {report:?}");
-            assert_eq!(*done.lock().expect("not poisoned"), (5, 5));
+            close(ndcg / 2.0, report.ndcg_at_10);
+            assert_eq!(done, (5, 5));
         }
     }
 }
@@ -127,14 +136,13 @@ async fn only_graded_queries_count_and_a_document_does_not_answer_itself() {
 async fn without_an_engine_the_vector_leg_is_not_measured() {
     let dir = written(CORPUS, QUERIES, GRADES);
     let set = EvalSet::load(dir.path(), None).expect("well-formed");
-    let guard = Arc::new(Guard::new());
-    let refused =
-        evaluate(&set, Embedding::KeywordsOnly, guard.clone(), Legs::HYBRID, Chunking::Product, &|_, _| {})
-            .await;
+    let ask = async |legs| {
+        let guard = Arc::new(Guard::new());
+        evaluate(&set, Embedding::KeywordsOnly, guard, legs, Chunking::Product, &mut |_| {}).await
+    };
+    let refused = ask(Legs::HYBRID).await;
     assert!(matches!(refused, Err(EvalError::NoVectors { .. })), "{refused:?}");
-    evaluate(&set, Embedding::KeywordsOnly, guard, Legs::LEXICAL, Chunking::Product, &|_, _| {})
-        .await
-        .expect("words need no engine");
+    ask(Legs::LEXICAL).await.expect("words need no engine");
 }
 
 #[tokio::test]

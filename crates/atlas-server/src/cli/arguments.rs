@@ -381,6 +381,9 @@ pub(crate) struct EvalRetrievalArguments {
     /// How to cut documents
     #[arg(long, value_enum, default_value_t = EvalChunking::Product)]
     pub(crate) chunking: EvalChunking,
+    /// Write a JSON line per query: its nDCG@10, what was found by which leg, and what people say of it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) details: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,12 +1,16 @@
 //! `eval`: how good search and embeddings are on the user's own data.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
 use anyhow::Context;
 use atlas_config::Settings;
 use atlas_guard::Guard;
 use atlas_retrieval::Legs;
-use atlas_retrieval::eval::{self, Chunking, EvalSet};
+use atlas_retrieval::eval::{self, Chunking, EvalSet, EvalStep, JudgedQuery};
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 use super::arguments::{
     Eval, EvalChunking, EvalLegs, EvalRetrievalArguments, EvalStsArguments, EvalTemplatesArguments,
@@ -44,13 +48,48 @@ async fn retrieval(
         EvalLegs::Vector | EvalLegs::Hybrid => wiring::load_embedding(&settings).await?,
     };
     let bar = progress::bar(set.len(), "indexing and asking");
-    let report = eval::evaluate(&set, embedding, Arc::new(Guard::new()), legs, chunking, &|done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })
-    .await?;
+    let mut details = arguments.details.as_deref().map(Details::create).transpose()?;
+    let mut observe = |step: EvalStep<'_>| match step {
+        EvalStep::Done { steps, of } => {
+            bar.set_length(of as u64);
+            bar.set_position(steps as u64);
+        }
+        EvalStep::Judged(query) => details.iter_mut().for_each(|details| details.write(&query)),
+    };
+    let guard = Arc::new(Guard::new());
+    let report = eval::evaluate(&set, embedding, guard, legs, chunking, &mut observe).await?;
+    details.map_or(Ok(()), Details::finish)?;
     bar.finish_and_clear();
     print(&report, arguments.json, output)
+}
+
+/// A line per query.
+struct Details {
+    file: BufWriter<File>,
+    shown: String,
+    /// The first failure; what follows it is left out.
+    written: std::io::Result<()>,
+}
+
+impl Details {
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display().to_string();
+        let file = File::create(path).with_context(|| format!("{shown} cannot be written"))?;
+        Ok(Self { file: BufWriter::new(file), shown, written: Ok(()) })
+    }
+
+    fn write(&mut self, query: &JudgedQuery<'_>) {
+        if self.written.is_ok() {
+            self.written = serde_json::to_writer(&mut self.file, query)
+                .map_err(std::io::Error::from)
+                .and_then(|()| self.file.write_all(b"\n"));
+        }
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        let flushed = self.written.and_then(|()| self.file.flush());
+        flushed.with_context(|| format!("{} cannot be written", self.shown))
+    }
 }
 
 async fn sts(arguments: EvalStsArguments, settings: Settings, output: &mut Output) -> anyhow::Result<()> {

@@ -4,6 +4,8 @@ use candle_core::{DType, Device, IndexOp, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{bert, distilbert, xlm_roberta};
 
+use super::super::checkpoint::Checkpoint;
+use super::super::device::OnDevice;
 use super::tiny::Tiny;
 use super::*;
 
@@ -65,7 +67,32 @@ async fn check(tiny: Tiny, precision: Precision, backend: Backend) {
     assert!(cosine > bar(precision), "{cosine} for {tiny:?} {precision} {backend}");
 }
 
+/// The states of candle's own model, and of [`OnDevice`] beside sequences of other lengths.
+fn check_on_device(tiny: Tiny) {
+    let dir = tiny.write();
+    let files = ModelFiles::read(&options(dir.path(), 1)).expect("complete");
+    let checkpoint = Checkpoint::open(&files.weights, &files.config).expect("complete");
+    for pooling in [Pooling::Mean, Pooling::Cls] {
+        let model =
+            OnDevice::load(&checkpoint, files.max_tokens, pooling, Device::Cpu).expect("every size runs");
+        let sequences: [&[u32]; 4] = [&[2, 3], &[2, 4, 5, 6, 7, 8, 9, 3], &[2, 9, 3], &[2, 5, 3]];
+        let mut vectors = vec![f32::NAN; sequences.len() * tiny.hidden];
+        model.encode(&sequences, &mut vectors).expect("runs");
+        for (ids, vector) in sequences.iter().zip(vectors.chunks_exact(tiny.hidden)) {
+            let states = oracle(dir.path(), tiny, ids);
+            let expected = match pooling {
+                Pooling::Cls => states.i(0),
+                Pooling::Mean | Pooling::Remote => states.sum(0),
+            };
+            let expected = expected.and_then(|row| row.to_vec1::<f32>()).expect("f32");
+            let cosine = dot(vector, &expected) / (dot(&expected, &expected) * dot(vector, vector)).sqrt();
+            assert!(cosine > bar(Precision::F32), "{cosine} for {tiny:?} {pooling:?} {ids:?}");
+        }
+    }
+}
+
 async fn check_everywhere(tiny: Tiny) {
+    check_on_device(tiny);
     check(tiny, Precision::F32, Backend::Reference).await;
     for instructions in Instructions::available() {
         for precision in [Precision::F32, Precision::Exact, Precision::Fast, Precision::Max] {
