@@ -12,7 +12,7 @@ pub(crate) fn check(root: &Path, kills: u32, damages: u32) -> anyhow::Result<()>
     let mut cuts = cargo(&["test", "-p", "atlas-store", "--test", "power_cut", "--", "--nocapture"]);
     cuts.env("ATLAS_CUTS", "all");
     step(root, "a power cut at every write", cuts)?;
-    let mut damage = cargo(&["test", "-p", "atlas-index", "--lib", "every_flipped_bit", "--", "--nocapture"]);
+    let mut damage = cargo(&["test", "-p", "atlas-index", "--lib", "every_flipped", "--", "--nocapture"]);
     damage.env("ATLAS_DAMAGES", damages.to_string());
     step(root, "damaged derived files", damage)?;
     let mut killed = cargo(&["test", "-p", "atlas-server", "--test", "crash", "--", "--nocapture"]);

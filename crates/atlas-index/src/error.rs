@@ -27,6 +27,22 @@ pub enum IndexError {
     /// The index holds as many rows as its row numbers can name.
     #[error("the vector index is full")]
     Full,
+    /// The file of a vector index cannot be read or written.
+    #[error("the file of a vector index cannot be {action}")]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of a vector index does not hold what was written. Remove it and fill the index from
+    /// the store.
+    #[error("the file of a vector index is damaged: {detail}")]
+    Corrupt {
+        /// What was noticed.
+        detail: String,
+    },
     /// The directory of a lexical index cannot be used at all, not even set aside.
     #[error("the lexical index directory cannot be {action}")]
     Io {
@@ -58,20 +74,23 @@ impl IndexError {
     /// Who has to act.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Space { .. } | Self::Dimension { .. } | Self::Damaged { .. } => Fault::Ourselves,
+            Self::Space { .. } | Self::Dimension { .. } | Self::Damaged { .. } | Self::Corrupt { .. } => {
+                Fault::Ourselves
+            }
             Self::NotFinite => Fault::Upstream,
-            Self::Full | Self::Io { .. } | Self::Lexical { .. } => Fault::Capacity,
+            Self::Full | Self::File { .. } | Self::Io { .. } | Self::Lexical { .. } => Fault::Capacity,
         }
     }
 
     /// Whether to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Io { .. } | Self::Lexical { .. } => Retry::Now,
+            Self::File { .. } | Self::Io { .. } | Self::Lexical { .. } => Retry::Now,
             Self::Space { .. }
             | Self::Dimension { .. }
             | Self::NotFinite
             | Self::Full
+            | Self::Corrupt { .. }
             | Self::Damaged { .. } => Retry::Never,
         }
     }

@@ -1,8 +1,8 @@
 //! Search structures derived from the store: lexical, flat, graph, fusion.
 //!
 //! Pure and synchronous. Everything here can be thrown away and built again from the store, and
-//! nothing here is asked what the truth is: a lexical directory says which change it covers, a
-//! vector index lives in memory and is filled at the start.
+//! nothing here is asked what the truth is: a lexical directory and the file of a vector index say
+//! which change they cover, and what came later is replayed.
 //!
 //! Promises kept here, because nobody above can repair them: filters are applied before or inside
 //! a search, never after it, so that k matches give k answers; what was removed is never
@@ -21,4 +21,7 @@ pub use lexical::{
     Correction, Demands, LexicalAnswer, LexicalChange, LexicalHit, LexicalIndex, LexicalQuery, Opened,
     matched_words,
 };
-pub use vector::{SpaceVector, VectorBuild, VectorBuilt, VectorHit, VectorIndex, VectorKind, VectorLeg};
+pub use vector::{
+    SpaceVector, VectorBuild, VectorBuilt, VectorHit, VectorIndex, VectorKind, VectorLeg, VectorLoaded,
+    VectorSaved, VectorSnapshot,
+};

@@ -89,6 +89,28 @@ impl<T: Copy + Default> Blocks<T> {
         let _ = row;
     }
 
+    /// The rows in their order, in runs without gaps.
+    pub fn runs(&self) -> impl Iterator<Item = &[T]> {
+        let lengths = (0..self.rows).step_by(ROWS).map(|begin| ROWS.min(self.rows - begin));
+        self.blocks.iter().zip(lengths).map(|(block, rows)| &block[..rows * self.width])
+    }
+
+    /// `rows` rows of `width` values, written by `fill` run by run, in their order.
+    pub fn filled<E>(
+        width: usize,
+        rows: usize,
+        mut fill: impl FnMut(&mut [T]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mut blocks = Vec::with_capacity(rows.div_ceil(ROWS));
+        for begin in (0..rows).step_by(ROWS) {
+            let run = ROWS.min(rows - begin) * width;
+            let mut block: Arc<[T]> = std::iter::repeat_n(T::default(), run).collect();
+            fill(Arc::make_mut(&mut block))?;
+            blocks.push(block);
+        }
+        Ok(Self { width, rows, blocks })
+    }
+
     /// Some rows, in the order given, as rows of their own.
     ///
     /// # Panics

@@ -4,6 +4,8 @@
 //! stand in an array of their own: their dot products are off by less than the gap between a good
 //! answer and a middling one, for half the bytes. What they let through is compared by whole codes.
 
+use std::io::{self, Read, Write};
+
 use crate::blocks::Blocks;
 use crate::kernel::{Kernel, Set};
 use crate::portable;
@@ -81,6 +83,19 @@ impl<'a> CodeRow<'a> {
     }
 }
 
+/// Lines as they lie in memory.
+#[inline]
+fn bytes(lines: &[Line]) -> &[u8] {
+    // SAFETY: as in `CodeRow::codes`; every `i8` is a `u8`.
+    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LINE) }
+}
+
+/// Lines as they lie in memory, to write.
+fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
+    // SAFETY: as in `bytes`; every `u8` is an `i8`, and the lines are borrowed for as long.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * LINE) }
+}
+
 /// The codes of a vector that is compared with the rows of a matrix.
 #[derive(Debug, Clone)]
 pub struct CodeQuery(Vec<Line>);
@@ -108,12 +123,14 @@ pub(crate) const GROUP: usize = 64;
 
 /// The upper halves of some codes, from 0 for -127 to 15 for 127, two in a byte.
 fn halve(codes: &[i8], lines: &mut [Line]) {
-    let half = |code: i8| (i32::from(code) + 128) as u8 >> 4;
+    let half = |code: i8| (code as u8 ^ 0x80) >> 4;
     let bytes = lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<{ GROUP / 2 }>().0);
-    for (group, bytes) in codes.chunks(GROUP).zip(bytes) {
+    let (groups, rest) = codes.as_chunks::<GROUP>();
+    let mut last = [i8::MIN; GROUP]; // whose half is 0
+    last[..rest.len()].copy_from_slice(rest);
+    for (group, bytes) in groups.iter().chain((!rest.is_empty()).then_some(&last)).zip(bytes) {
         for (at, byte) in bytes.iter_mut().enumerate() {
-            let of = |at: usize| group.get(at).map_or(0, |&code| half(code));
-            *byte = (of(at) | of(at + GROUP / 2) << 4) as i8;
+            *byte = (half(group[at]) | half(group[at + GROUP / 2]) << 4) as i8;
         }
     }
 }
@@ -194,9 +211,7 @@ impl CodeMatrix {
     /// The halves of a row, as bytes.
     #[inline]
     pub(crate) fn halves(&self, row: usize) -> &[u8] {
-        let lines = self.halves.row(row);
-        // SAFETY: as in `CodeRow::codes`; every `i8` is a `u8`.
-        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LINE) }
+        bytes(self.halves.row(row))
     }
 
     /// Some rows, in the order given, as a matrix of their own.
@@ -209,6 +224,30 @@ impl CodeMatrix {
             lines: self.lines.kept(rows.clone()),
             halves: self.halves.kept(rows),
         }
+    }
+
+    /// Writes the rows with their padding, one after the other.
+    pub fn write_to(&self, sink: &mut dyn Write) -> io::Result<()> {
+        self.lines.runs().try_for_each(|lines| sink.write_all(bytes(lines)))
+    }
+
+    /// Reads what [`Self::write_to`] wrote of a matrix of `rows` rows. Codes that are none of ours
+    /// are an error of the kind [`io::ErrorKind::InvalidData`].
+    pub fn read_from(dimension: usize, rows: usize, source: &mut dyn Read) -> io::Result<Self> {
+        let width = dimension.div_ceil(LINE);
+        let mut halves = Blocks::new(dimension.div_ceil(2 * LINE));
+        let lines = Blocks::filled(width, rows, |lines: &mut [Line]| {
+            source.read_exact(bytes_mut(lines))?;
+            for row in lines.chunks_exact(width.max(1)).map(CodeRow) {
+                let (codes, padding) = row.codes().split_at(dimension);
+                if codes.contains(&i8::MIN) || padding.iter().any(|&code| code != 0) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes that are no codes"));
+                }
+                halves.push_with(|lines| halve(codes, lines));
+            }
+            Ok(())
+        })?;
+        Ok(Self { dimension, lines, halves })
     }
 
     /// The dot products of `query` and each of `rows`, in their order.

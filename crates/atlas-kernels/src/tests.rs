@@ -169,6 +169,59 @@ fn rows_begin_on_cache_lines_and_are_padded_with_zeros() {
 }
 
 #[test]
+fn a_matrix_that_was_written_and_read_gives_the_same_dot_products() {
+    for (dimension, n_rows) in [(384, 2500), (70, 3), (128, 1024), (5, 0)] {
+        let code = |i: usize| ((i * 2_654_435_761) >> 7) as u8 as i8;
+        let mut matrix = CodeMatrix::new(dimension);
+        for row in 0..n_rows {
+            let codes: Vec<i8> = (0..dimension).map(|i| code(row * dimension + i).max(-127)).collect();
+            matrix.push(&codes);
+        }
+        let mut written = Vec::new();
+        matrix.write_to(&mut written).expect("room");
+        let read = CodeMatrix::read_from(dimension, n_rows, &mut &written[..]).expect("what was written");
+        let query = CodeQuery::new(&(0..dimension).map(|i| code(i * 7).max(-127)).collect::<Vec<_>>());
+        let rows: Vec<u32> = (0..n_rows as u32).collect();
+        let all = |matrix: &CodeMatrix| {
+            let (mut exact, mut rough) = (vec![0; n_rows], vec![0; n_rows]);
+            matrix.dots(Kernel::detect(), query.row(), &rows, &mut exact);
+            matrix.rough_dots(Kernel::detect(), query.row(), &rows, &mut rough);
+            (exact, rough)
+        };
+        assert_eq!(all(&read), all(&matrix), "{dimension} components, {n_rows} rows");
+        if let Some(last) = written.len().checked_sub(1) {
+            let short = CodeMatrix::read_from(dimension, n_rows, &mut &written[..last]);
+            assert_eq!(short.expect_err("too short").kind(), std::io::ErrorKind::UnexpectedEof);
+            written[0] = i8::MIN as u8;
+            let wrong = CodeMatrix::read_from(dimension, n_rows, &mut &written[..]);
+            assert_eq!(wrong.expect_err("no code").kind(), std::io::ErrorKind::InvalidData);
+        }
+    }
+}
+
+#[test]
+fn blocks_filled_run_by_run_have_the_rows_in_their_order() {
+    for rows in [0usize, 1, 1024, 1025, 3000] {
+        let mut next = 0u32;
+        let filled = Blocks::filled(3, rows, |run: &mut [u32]| {
+            run.iter_mut().for_each(|value| {
+                *value = next;
+                next += 1;
+            });
+            Ok::<_, ()>(())
+        })
+        .expect("nothing fails");
+        assert_eq!(filled.len(), rows);
+        assert_eq!(
+            filled.runs().flatten().copied().collect::<Vec<_>>(),
+            (0..3 * rows as u32).collect::<Vec<_>>()
+        );
+        assert!(rows == 0 || filled.row(rows - 1)[2] == 3 * rows as u32 - 1);
+    }
+    assert_eq!(Blocks::filled(3, 5, |_: &mut [u32]| Err("no")).expect_err("it failed"), "no");
+}
+
+#[test]
 fn kept_rows_are_those_asked_for_in_their_order() {
     let mut matrix = CodeMatrix::new(3);
     for code in 1..=4 {

@@ -54,12 +54,21 @@ pub struct PutReport {
 }
 
 /// Settings of the search path.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Where derived lexical indexes live, one folder per tenant; `None`: in memory.
     pub index_dir: Option<PathBuf>,
     /// What finds the nearest vectors.
     pub vector_index: VectorKind,
+    /// Rows from which a vector leg has a file in `index_dir`, so that a start reads it instead of
+    /// the store. Default 16,384, which the store gives in a tenth of a second.
+    pub vector_files_from: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { index_dir: None, vector_index: VectorKind::default(), vector_files_from: 16 * 1024 }
+    }
 }
 
 /// A way to find things.

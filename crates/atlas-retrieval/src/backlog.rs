@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::chunk::embedded_text;
 use crate::engine::chain;
 use crate::legs::SpaceLegs;
+use crate::memory::Vector;
 use crate::retrieval::Shared;
 use crate::tenant::Tenant;
 
@@ -95,7 +96,12 @@ async fn drop_others(
     }
     let scope = tenant.scope.clone();
     let stored = shared.blocking(move |store| store.spaces(&scope)).await.map_err(|error| chain(&error))?;
-    for space in stored.into_iter().filter(|space| !serving.is_of(space)) {
+    let others: Vec<_> = stored.into_iter().filter(|space| !serving.is_of(space)).collect();
+    if !others.is_empty() {
+        let legs = Arc::clone(serving);
+        shared.off_worker(move || legs.all().for_each(Vector::remove_others)).await;
+    }
+    for space in others {
         let mut dropped = DROPPED as u64;
         while dropped == DROPPED as u64 {
             if tenant.filling().is_some() || !are_wanted(tenant, serving) {

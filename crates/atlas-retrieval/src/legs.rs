@@ -9,23 +9,19 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use atlas_domain::{Corpus, Filter, RecordId, Seq, SpaceId, TenantScope};
-use atlas_index::{
-    Demands, IndexError, LexicalAnswer, LexicalHit, LexicalIndex, LexicalQuery, SpaceVector, VectorHit,
-    VectorIndex, VectorKind, VectorLeg,
-};
-use atlas_store::{ChangeEntry, Entry, Store, VectorRow};
+use atlas_domain::{Corpus, RecordId, Seq, SpaceId, TenantScope};
+use atlas_index::{Demands, IndexError, LexicalAnswer, LexicalHit, LexicalIndex, LexicalQuery, VectorKind};
+use atlas_store::{ChangeEntry, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Vectors, chain};
+use crate::memory::{Files, Vector};
 use crate::names;
 
 /// Changes that are applied at once: a commit of the lexical leg costs tens of milliseconds and a
 /// segment that is merged later, so a stream of log lines needs large ones. A large import does
 /// not fill the memory.
 const CHANGES: usize = 10_000;
-/// Vectors read at once when the leg is loaded.
-const ROWS: usize = 4_000;
 
 pub(crate) struct CorpusLegs {
     pub(crate) corpus: Corpus,
@@ -39,21 +35,23 @@ impl CorpusLegs {
     }
 
     /// Applies what changed up to `target` to the lexical leg and to the vector legs of `spaces`.
-    /// Called by one task at a time.
+    /// Called by one task at a time. `put_back` says that the store of the tenant was put back to an
+    /// earlier state since its derived files were written, and is set when that is noticed here.
     pub(crate) fn catch_up(
         &self,
         store: &dyn Store,
         scope: &TenantScope,
         spaces: &[Arc<SpaceLegs>],
         target: Seq,
+        put_back: &mut bool,
         stop: &CancellationToken,
     ) -> Result<(), String> {
-        let lexical = self.lexical.as_ref().map(|leg| leg.ready(target)).transpose();
+        let lexical = self.lexical.as_ref().map(|leg| leg.ready(target, put_back)).transpose();
         let mut failure = lexical.as_ref().err().cloned();
         let mut lexical = self.lexical.as_ref().zip(lexical.ok().flatten());
         let mut vectors = Vec::with_capacity(spaces.len());
         for leg in spaces.iter().filter_map(|space| space.leg(self.corpus)) {
-            match leg.ready(store, scope, self.corpus, stop) {
+            match leg.ready(store, scope, self.corpus, *put_back, stop) {
                 Ok(mark) => vectors.push((leg, mark)),
                 Err(reason) => failure = failure.or(Some(reason)),
             }
@@ -92,7 +90,7 @@ impl CorpusLegs {
                 leg.whole.store(true, Ordering::Release);
             }
             for (leg, _) in vectors {
-                leg.whole.store(true, Ordering::Release);
+                leg.complete();
             }
         }
         failure.map_or(Ok(()), Err)
@@ -108,10 +106,16 @@ pub(crate) struct SpaceLegs {
 
 impl SpaceLegs {
     /// Empty legs of these corpora; the next round fills them.
-    pub(crate) fn new(vectors: Arc<Vectors>, corpora: &[Corpus], kind: VectorKind) -> Arc<Self> {
+    pub(crate) fn new(
+        vectors: Arc<Vectors>,
+        corpora: &[Corpus],
+        kind: VectorKind,
+        files: Option<&Files>,
+    ) -> Arc<Self> {
         // Log lines are compared through their templates.
         let with_vectors = corpora.iter().filter(|corpus| **corpus != Corpus::Logs);
-        let legs = with_vectors.map(|corpus| (*corpus, Vector::new(&vectors, kind))).collect();
+        let leg = |corpus: &Corpus| (*corpus, Vector::new(&vectors, *corpus, kind, files));
+        let legs = with_vectors.map(leg).collect();
         Arc::new(Self { vectors, legs })
     }
 
@@ -161,7 +165,7 @@ impl Lexical {
     }
 
     /// Opens the index if it is not open, and says what it covers.
-    fn ready(&self, target: Seq) -> Result<Seq, String> {
+    fn ready(&self, target: Seq, put_back: &mut bool) -> Result<Seq, String> {
         let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
         if self.index().is_some() {
             return Ok(*mark);
@@ -170,7 +174,8 @@ impl Lexical {
         if opened.seq > target
             && let Some(dir) = &self.dir
         {
-            // The store was put back to an earlier state; what the index knows of later is untrue.
+            // What the index knows of later is untrue.
+            *put_back = true;
             tracing::warn!("a lexical index is ahead of the store and is rebuilt");
             drop(opened);
             std::fs::remove_dir_all(dir).map_err(|error| chain(&error))?;
@@ -227,135 +232,5 @@ impl Lexical {
             self.distrust(&error);
             chain(&error)
         })
-    }
-}
-
-/// The vector leg.
-pub(crate) struct Vector {
-    space: SpaceId,
-    leg: RwLock<VectorIndex>,
-    mark: Mutex<Option<Seq>>,
-    whole: AtomicBool,
-    building: AtomicBool,
-}
-
-impl Vector {
-    fn new(vectors: &Vectors, kind: VectorKind) -> Self {
-        let index = VectorIndex::new(vectors.space().clone(), vectors.dimension(), kind);
-        Self {
-            space: vectors.space().clone(),
-            leg: RwLock::new(index),
-            mark: Mutex::default(),
-            whole: AtomicBool::new(false),
-            building: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether it covers everything up to the last round.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.whole.load(Ordering::Acquire)
-    }
-
-    /// The last change it covers; 0 while the stored vectors are being loaded.
-    pub(crate) fn covered(&self) -> Seq {
-        // Loading holds the lock for as long as it takes.
-        self.mark.try_lock().ok().and_then(|mark| *mark).unwrap_or(0)
-    }
-
-    /// Whether there is something to build and nobody builds.
-    pub(crate) fn wants_build(&self) -> bool {
-        let next = || self.leg.read().unwrap_or_else(PoisonError::into_inner).next_build();
-        !self.building.load(Ordering::Acquire) && next().is_some()
-    }
-
-    /// Builds what the leg wants, beside searches and writes. Takes minutes where there is much.
-    pub(crate) fn build(&self, stop: &CancellationToken) {
-        if self.building.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        loop {
-            let next = self.leg.read().unwrap_or_else(PoisonError::into_inner).next_build();
-            let Some(built) = next.and_then(|build| build.run(&|| !stop.is_cancelled())) else { break };
-            self.leg.write().unwrap_or_else(PoisonError::into_inner).install(built);
-        }
-        self.building.store(false, Ordering::Release);
-    }
-
-    /// Loads the stored vectors at the first call, and says what they cover.
-    fn ready(
-        &self,
-        store: &dyn Store,
-        scope: &TenantScope,
-        corpus: Corpus,
-        stop: &CancellationToken,
-    ) -> Result<Seq, String> {
-        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mark) = *mark {
-            return Ok(mark);
-        }
-        // Taken before the first row: what changes while rows are read is replayed afterwards.
-        let covered = store.last_seq(scope).map_err(|error| chain(&error))?;
-        let mut after = 0;
-        loop {
-            let rows = store
-                .vectors_after(scope, corpus, &self.space, after, ROWS)
-                .map_err(|error| chain(&error))?;
-            let Some(last) = rows.last() else { break };
-            after = last.chunk;
-            self.put(rows)?;
-            if stop.is_cancelled() {
-                return Err("the server is shutting down".into());
-            }
-        }
-        *mark = Some(covered);
-        Ok(covered)
-    }
-
-    fn apply(
-        &self,
-        store: &dyn Store,
-        scope: &TenantScope,
-        changes: &[ChangeEntry],
-        mark: Seq,
-        to: Seq,
-    ) -> Result<(), String> {
-        for change in changes.iter().filter(|change| change.seq > mark) {
-            let rows = match &change.entry {
-                Entry::Present(_) => {
-                    store.vectors_of(scope, &change.key, &self.space).map_err(|error| chain(&error))?
-                }
-                Entry::Removed => Vec::new(),
-            };
-            let mut leg = self.leg.write().unwrap_or_else(PoisonError::into_inner);
-            // Removing and adding under one lock: a search sees the record before or after.
-            leg.remove(&change.key.id);
-            self.put_into(&mut leg, rows)?;
-        }
-        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        *mark = (*mark).max(Some(to));
-        Ok(())
-    }
-
-    fn put(&self, rows: Vec<VectorRow>) -> Result<(), String> {
-        self.put_into(&mut self.leg.write().unwrap_or_else(PoisonError::into_inner), rows)
-    }
-
-    fn put_into(&self, leg: &mut VectorIndex, rows: Vec<VectorRow>) -> Result<(), String> {
-        for row in rows {
-            let vector = SpaceVector { space: &self.space, components: &row.vector };
-            leg.put(row.chunk, &row.id, &row.facets, vector).map_err(|error| chain(&error))?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn search(
-        &self,
-        query: &[f32],
-        filter: &Filter,
-        depth: usize,
-    ) -> Result<Vec<VectorHit>, String> {
-        let leg = self.leg.read().unwrap_or_else(PoisonError::into_inner);
-        leg.search(SpaceVector { space: &self.space, components: query }, filter, depth)
-            .map_err(|error| chain(&error))
     }
 }

@@ -16,6 +16,7 @@ mod document;
 mod engine;
 pub mod eval;
 mod legs;
+mod memory;
 mod names;
 mod near;
 mod others;

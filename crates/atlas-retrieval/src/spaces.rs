@@ -13,12 +13,15 @@ use atlas_index::VectorKind;
 
 use crate::engine::Vectors;
 use crate::legs::SpaceLegs;
+use crate::memory::Files;
 
 pub(crate) struct Spaces {
     /// What has vector legs here: nothing where the store compares vectors itself.
     corpora: &'static [Corpus],
     /// Which structure their legs search with.
     kind: VectorKind,
+    /// Where their files are.
+    files: Option<Files>,
     /// Answers, and follows the change log.
     pub(crate) serving: Option<Arc<SpaceLegs>>,
     /// Follows the change log, and answers as soon as no vector is missing.
@@ -34,13 +37,14 @@ impl Spaces {
         stored: &[SpaceId],
         corpora: &'static [Corpus],
         kind: VectorKind,
+        files: Option<Files>,
     ) -> Self {
-        let mut spaces = Self { corpora, kind, serving: None, filling: None };
+        let mut spaces = Self { corpora, kind, files, serving: None, filling: None };
         let Some(engine) = engine else { return spaces };
         if let Some(retired) = retired.filter(|retired| retired.space() != engine.space())
             && stored.contains(retired.space())
         {
-            spaces.serving = Some(SpaceLegs::new(retired, corpora, kind));
+            spaces.serving = Some(SpaceLegs::new(retired, corpora, kind, spaces.files.as_ref()));
         }
         spaces.turn_to(Some(engine), stored);
         spaces
@@ -57,7 +61,7 @@ impl Spaces {
             // Back again, or never away: what was begun for another is of no use.
             self.filling = None;
         } else if self.filling.as_ref().is_none_or(|legs| !legs.is_of(&space)) {
-            let legs = SpaceLegs::new(engine, self.corpora, self.kind);
+            let legs = SpaceLegs::new(engine, self.corpora, self.kind, self.files.as_ref());
             let is_first = self.serving.is_none() && stored.iter().all(|stored| *stored == space);
             // The first engine hides nothing by answering before it is complete.
             *(if is_first { &mut self.serving } else { &mut self.filling }) = Some(legs);

@@ -11,7 +11,8 @@ use tokio_util::task::TaskTracker;
 use crate::api::RetrievalError;
 use crate::backlog;
 use crate::engine::{Vectors, chain};
-use crate::legs::{CorpusLegs, SpaceLegs, Vector};
+use crate::legs::{CorpusLegs, SpaceLegs};
+use crate::memory::{Files, Vector};
 use crate::retrieval::Shared;
 use crate::signal::{Signal, pause_after};
 use crate::spaces::Spaces;
@@ -48,7 +49,11 @@ impl Tenant {
                 store.spaces(&asked)
             })
             .await?;
-        let dir = shared.index_dir(scope.tenant()).map(|dir| dir.join("lexical"));
+        let dir = shared.index_dir(scope.tenant());
+        let files = dir
+            .as_ref()
+            .map(|dir| Files { dir: dir.join("vectors"), from: shared.options.vector_files_from });
+        let dir = dir.map(|dir| dir.join("lexical"));
         let legs = WITH_LEGS.map(|corpus| {
             let dir = dir.as_ref().map(|dir| dir.join(corpus.as_str()));
             CorpusLegs::new(corpus, dir)
@@ -62,6 +67,7 @@ impl Tenant {
                 &stored,
                 shared.leg_corpora(),
                 shared.options.vector_index,
+                files,
             )),
             indexing: Signal::begin(),
             embedding: Signal::begin(),
@@ -141,11 +147,15 @@ impl Tenant {
     }
 
     /// Lets the vector legs build what they want beside the next rounds.
-    fn build(&self, shared: &Shared) {
+    fn build(self: &Arc<Self>, shared: &Shared) {
         for space in self.spaces().all() {
             if space.all().any(Vector::wants_build) {
-                let stop = self.stop.clone();
-                let build = move || space.all().for_each(|leg| leg.build(&stop));
+                let tenant = Arc::clone(self);
+                let build = move || {
+                    if !space.all().fold(true, |whole, leg| leg.build(&tenant.stop) && whole) {
+                        tenant.wake();
+                    }
+                };
                 drop(shared.tasks.spawn_blocking(build));
             }
         }
@@ -219,9 +229,17 @@ async fn round(shared: &Arc<Shared>, tenant: &Arc<Tenant>) -> Result<(), String>
             // Looked up once: legs that are added meanwhile belong to the next round.
             let spaces = tenant.spaces().all();
             let mut outcome = Ok(());
+            let mut put_back = false;
             // One corpus that cannot be indexed does not keep the others back.
             for legs in &tenant.legs {
-                let caught_up = legs.catch_up(store.as_ref(), &tenant.scope, &spaces, target, &tenant.stop);
+                let caught_up = legs.catch_up(
+                    store.as_ref(),
+                    &tenant.scope,
+                    &spaces,
+                    target,
+                    &mut put_back,
+                    &tenant.stop,
+                );
                 outcome = outcome.and(caught_up);
             }
             outcome

@@ -1,5 +1,6 @@
 //! The search path over a real store, with an engine the tests command.
 
+mod files;
 mod following;
 mod rebuilding;
 mod replacing;
@@ -47,7 +48,9 @@ impl Bench {
         for tenant in ["acme", "globex"] {
             store.create_tenant(scope(tenant).tenant()).expect("created");
         }
-        let options = Options { index_dir: Some(dir.path().join("index")), ..Options::default() };
+        let index_dir = Some(dir.path().join("index"));
+        // So that what these tests find after an opening came out of a file.
+        let options = Options { index_dir, vector_files_from: 1, ..Options::default() };
         let retrieval = Retrieval::open(store.clone(), embedding, Arc::new(Guard::new()), options);
         Self { retrieval, engine, store, dir }
     }

@@ -98,6 +98,8 @@ pub(crate) fn nearest(
     let Some(leg) = legs.leg(corpus) else { return Ok(Vec::new()) };
     Ok(leg.search(vector, filter, limit).unwrap_or_else(|reason| {
         tracing::warn!(%corpus, %reason, "the vector leg did not answer");
+        // One that is damaged is filled anew by the next round.
+        tenant.wake();
         Vec::new()
     }))
 }

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
@@ -21,6 +22,17 @@ fn the_shared_store_keeps_the_contract() {
     store_suite::run(|| {
         database.empty();
         Box::new(database.open())
+    });
+}
+
+#[test]
+fn any_history_of_the_shared_store_gives_what_a_map_would_hold() {
+    let Some(database) = Database::create("histories of the shared store").map(Rc::new) else { return };
+    // A history takes seconds here: every step asks some sixty questions of a server.
+    store_suite::history::run(6, || {
+        database.empty();
+        let database = Rc::clone(&database);
+        Box::new(move || Box::new(database.open()))
     });
 }
 

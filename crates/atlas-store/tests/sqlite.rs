@@ -40,7 +40,7 @@ fn the_embedded_store_keeps_the_contract() {
 fn any_history_of_the_embedded_store_gives_what_a_map_would_hold() {
     let dir = temp();
     let made = Cell::new(0);
-    store_suite::history::run(|| {
+    store_suite::history::run(48, || {
         made.set(made.get() + 1);
         let place = dir.path().join(made.get().to_string());
         Box::new(move || Box::new(open(&place)))

@@ -14,7 +14,8 @@ use super::graph::{Graph, Progress};
 use super::hnsw::Hnsw;
 use super::peer::Peer;
 use super::rows::Columns;
-use super::{SCAN_UP_TO, VectorIndex, VectorKind};
+use super::{SCAN_UP_TO, VectorIndex, VectorKind, next_generation};
+use crate::IndexError;
 
 /// Rows without a graph that a scan reads in the time of a walk.
 const TAIL: u32 = 4096;
@@ -65,22 +66,25 @@ impl std::fmt::Debug for VectorBuilt {
 
 impl VectorBuild {
     /// Does the work, which may take minutes. `go_on` is asked every fraction of a millisecond;
-    /// when it says no, there is no outcome.
-    pub fn run(self, go_on: &dyn Fn() -> bool) -> Option<VectorBuilt> {
+    /// when it says no, there is no outcome. Fails where the vectors cannot be read from their file.
+    pub fn run(self, go_on: &dyn Fn() -> bool) -> Result<Option<VectorBuilt>, IndexError> {
         let Self { generation, mut columns, mut dead, kept, graph, upto } = self;
         let seen = columns.points.len() as u32;
-        let kept = kept.map(|kept| {
-            columns = columns.kept(kept.iter());
+        if let Some(kept) = &kept {
+            columns = columns.kept(kept.iter())?;
             dead.clear();
-            (kept, columns.clone())
-        });
+        }
+        let kept = kept.map(|kept| (kept, columns.clone()));
         let points = &columns.points;
         let progress = Progress { points, upto: upto.min(points.len() as u32), dead: &dead, go_on };
         let graph = match graph {
-            Some(graph) => Some(graph.extended(progress)?.into()),
+            Some(graph) => match graph.extended(progress) {
+                Some(graph) => Some(graph.into()),
+                None => return Ok(None),
+            },
             None => None,
         };
-        Some(VectorBuilt { generation, seen, kept, graph })
+        Ok(Some(VectorBuilt { generation, seen, kept, graph }))
     }
 }
 
@@ -101,17 +105,22 @@ impl VectorIndex {
 
     /// Drops dead rows at once where that takes no time worth mentioning.
     pub(super) fn compact_if_small(&mut self) {
-        if self.graph.is_none() && u64::from(self.rows.len()) <= SCAN_UP_TO && self.has_many_dead() {
+        let is_small = self.graph.is_none() && u64::from(self.rows.len()) <= SCAN_UP_TO;
+        // Rows that are in a file are read back beside the index: see `next_build`.
+        if is_small && !self.rows.are_in_file() && self.has_many_dead() {
             let kept = self.rows.live();
-            let columns = self.rows.columns().kept(kept.iter());
-            self.renumber(&kept, columns);
+            if let Ok(columns) = self.rows.columns().kept(kept.iter()) {
+                self.renumber(&kept, columns);
+            }
         }
     }
 
     fn renumber(&mut self, kept: &RoaringBitmap, columns: Columns) {
         self.rows.keep(kept, columns);
         self.graph = None;
-        self.generation += 1;
+        self.generation = next_generation();
+        // A file of the old numbers is still true; but nothing of it can be rested on.
+        self.changes = u64::from(self.rows.len());
     }
 
     /// The next piece of building, if there is any worth doing now. Ask again after putting one in:
@@ -153,20 +162,21 @@ impl VectorIndex {
 
     /// Puts in what was built. Cheap, except after a compaction, which renames every row: then the
     /// index is held up for some hundred nanoseconds per row.
-    pub fn install(&mut self, built: VectorBuilt) {
+    pub fn install(&mut self, built: VectorBuilt) -> Result<(), IndexError> {
         let VectorBuilt { generation, seen, kept, graph } = built;
         if generation != self.generation {
-            return;
+            return Ok(());
         }
         if let Some((mut kept, mut columns)) = kept {
             // What was added meanwhile goes behind; what died meanwhile stays as dead rows.
             let added = seen..self.rows.len();
-            columns.append(&self.rows.columns(), added.clone());
+            columns.append(&self.rows.columns(), added.clone())?;
             kept.insert_range(added);
             self.renumber(&kept, columns);
         }
         if graph.is_some() {
             self.graph = graph;
         }
+        Ok(())
     }
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use atlas_domain::{Facets, Filter};
 use roaring::{MultiOps, RoaringBitmap};
 
+use super::bytes::{Unread, Written};
 use super::times::TimeRows;
+use crate::IndexError;
 
 /// A bitmap per facet value, and the rows by time. Rows are added only; what is dead stays in the
 /// bitmaps until [`FacetRows::keep`], and is taken out of what a filter finds.
@@ -65,6 +67,23 @@ impl FacetRows {
 
     fn having(&self, key: &str) -> RoaringBitmap {
         self.values.get(key).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn write_to(&self, written: &mut Written) {
+        written.count(self.values.len());
+        for (value, rows) in &self.values {
+            written.text(value);
+            written.rows(rows);
+        }
+        self.times.write_to(written);
+    }
+
+    /// Reads what [`Self::write_to`] wrote of `n_rows` rows.
+    pub(super) fn read_from(n_rows: usize, unread: &mut Unread<'_>) -> Result<Self, IndexError> {
+        let n_values = unread.count(16)?;
+        let value = |_| Ok((unread.text()?.to_owned(), unread.rows(n_rows)?));
+        let values = (0..n_values).map(value).collect::<Result<_, IndexError>>()?;
+        Ok(Self { values, times: TimeRows::read_from(n_rows, unread)? })
     }
 
     /// Keeps some rows, numbered anew from 0 in their order.

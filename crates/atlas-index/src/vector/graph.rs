@@ -1,5 +1,7 @@
 //! What the vector leg asks of a graph.
 
+use std::io::{self, Write};
+
 use roaring::RoaringBitmap;
 
 use super::points::{Point, Points};
@@ -37,6 +39,11 @@ pub(super) trait Graph: Send + Sync {
 
     /// A graph that covers more; `None` when `go_on` said no.
     fn extended(&self, progress: Progress<'_>) -> Option<Box<dyn Graph>>;
+
+    /// Writes what is needed to read it again; nothing where it has to be built again.
+    fn write_to(&self, _sink: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Passes some `width` rows that are admitted and near to `found`; `false` when it gave up.
     fn search(&self, points: &Points, query: Point<'_>, ask: Ask<'_>, found: &mut dyn FnMut(u32)) -> bool;

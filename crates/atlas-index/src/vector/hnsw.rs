@@ -9,6 +9,8 @@
 //! removals: the walk goes over dead rows and does not find them, and they vanish when the rows
 //! are compacted.
 
+use std::io::{self, Read, Write};
+
 use atlas_kernels::Kernel;
 
 use super::graph::{Ask, Graph, Progress};
@@ -165,6 +167,70 @@ impl Hnsw {
     }
 }
 
+/// Rows whose links are read or written at once.
+const AT_ONCE: usize = 1024;
+
+fn write_numbers(sink: &mut dyn Write, numbers: &[u32]) -> io::Result<()> {
+    let mut bytes = [0; 4 * AT_ONCE];
+    for numbers in numbers.chunks(AT_ONCE) {
+        let bytes = &mut bytes[..4 * numbers.len()];
+        bytes
+            .as_chunks_mut()
+            .0
+            .iter_mut()
+            .zip(numbers)
+            .for_each(|(bytes, number)| *bytes = number.to_le_bytes());
+        sink.write_all(bytes)?;
+    }
+    Ok(())
+}
+
+fn read_numbers(source: &mut dyn Read, numbers: &mut [u32], bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.resize(size_of_val(numbers), 0);
+    source.read_exact(bytes)?;
+    let read = bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
+    numbers.iter_mut().zip(read).for_each(|(number, read)| *number = read);
+    Ok(())
+}
+
+impl Hnsw {
+    /// Reads a graph over some of the first `n_rows` rows. One whose links lead nowhere is an error
+    /// of the kind [`io::ErrorKind::InvalidData`].
+    pub(super) fn read_from(n_rows: usize, source: &mut dyn Read) -> io::Result<Self> {
+        let invalid = || io::Error::new(io::ErrorKind::InvalidData, "links that lead nowhere");
+        let (mut head, mut bytes) = ([0; 4], Vec::new());
+        read_numbers(source, &mut head, &mut bytes)?;
+        let [entry, highest, n_base, n_upper] = head;
+        let (n_base, n_upper) = (n_base as usize, n_upper as usize);
+        let is_row = |&link: &u32| link == NONE || (link as usize) < n_base;
+        if n_base > n_rows || n_upper > n_rows || highest > MOST_LAYERS || !is_row(&entry) {
+            return Err(invalid());
+        }
+        let mut graph = Self::new();
+        graph.entry = (entry != NONE).then_some((entry, highest));
+        graph.base.resize(n_base, BaseLinks([NONE; BASE_LINKS]));
+        let mut links = Vec::new();
+        for rows in graph.base.chunks_mut(AT_ONCE) {
+            links.resize(rows.len() * BASE_LINKS, NONE);
+            read_numbers(source, &mut links, &mut bytes)?;
+            let lists = links.as_chunks().0;
+            rows.iter_mut().zip(lists).for_each(|(row, list)| *row = BaseLinks(*list));
+        }
+        graph.upper_at.resize(n_base, 0);
+        for numbers in graph.upper_at.chunks_mut(AT_ONCE) {
+            read_numbers(source, numbers, &mut bytes)?;
+        }
+        graph.upper.resize(n_upper, [NONE; LINKS]);
+        for lists in graph.upper.chunks_mut(AT_ONCE) {
+            read_numbers(source, lists.as_flattened_mut(), &mut bytes)?;
+        }
+        let are_rows = graph.base.iter().all(|list| list.0.iter().all(is_row));
+        let are_rows = are_rows && graph.upper.iter().all(|list| list.iter().all(is_row));
+        let are_lists = graph.upper_at.iter().all(|&at| at as usize <= n_upper);
+        if are_rows && are_lists { Ok(graph) } else { Err(invalid()) }
+    }
+}
+
 /// Room for the choice of neighbours.
 #[derive(Default)]
 struct Room {
@@ -230,6 +296,14 @@ impl Graph for Hnsw {
             }
             Some(Box::new(graph) as Box<dyn Graph>)
         })
+    }
+
+    fn write_to(&self, sink: &mut dyn Write) -> io::Result<()> {
+        let (entry, highest) = self.entry.unwrap_or((NONE, 0));
+        write_numbers(sink, &[entry, highest, self.base.len() as u32, self.upper.len() as u32])?;
+        self.base.iter().try_for_each(|list| write_numbers(sink, &list.0))?;
+        write_numbers(sink, &self.upper_at)?;
+        write_numbers(sink, self.upper.as_flattened())
     }
 
     fn search(&self, points: &Points, query: Point<'_>, ask: Ask<'_>, found: &mut dyn FnMut(u32)) -> bool {

@@ -5,28 +5,36 @@
 //! candidates and the same code rescores them. Small result sets of a filter are always scanned:
 //! a graph walk that admits one row in a hundred costs a thousand times a scan of that one.
 //!
-//! Everything is in memory. Graphs are built beside the index ([`VectorIndex::next_build`]), and
+//! Codes and graph are in memory; the vectors themselves too, until the index is written to a file
+//! ([`VectorIndex::snapshot`]) and they are read from there. Graphs are built beside the index ([`VectorIndex::next_build`]), and
 //! what a graph does not cover yet is scanned.
 
 mod build;
+mod bytes;
 mod facets;
+mod floats;
 mod graph;
 mod hnsw;
 mod peer;
 mod points;
 mod rows;
 mod select;
+mod snapshot;
 mod times;
 mod walk;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use atlas_domain::{Facets, Filter, RecordId, SpaceId};
 
 pub use build::{VectorBuild, VectorBuilt};
+pub use snapshot::{VectorLoaded, VectorSaved, VectorSnapshot};
 
 use crate::IndexError;
 use graph::{Ask, Graph};
@@ -40,6 +48,12 @@ const SCAN_UP_TO: u64 = 64 * 1024;
 /// Rows that a walk looks at where every row is admitted. Where one row in n is, it looks at n times
 /// as many, and a scan of those that match may be cheaper.
 const WALK: u64 = 1500;
+
+/// A number that no index of this process has had: what was built for other rows fits none.
+fn next_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A vector and the space it is of. An index refuses any other space, because cosines across
 /// spaces are numbers without meaning.
@@ -122,6 +136,8 @@ pub struct VectorIndex {
     graph: Option<Arc<dyn Graph>>,
     /// Changes when rows are numbered anew; what was built for the old numbers is then worthless.
     generation: u64,
+    /// Rows added or removed since the index was saved or loaded.
+    changes: u64,
 }
 
 impl std::fmt::Debug for VectorIndex {
@@ -137,7 +153,14 @@ impl std::fmt::Debug for VectorIndex {
 impl VectorIndex {
     /// An empty index for the vectors of one space.
     pub fn new(space: SpaceId, dimension: usize, kind: VectorKind) -> Self {
-        Self { space, kind, rows: Rows::new(dimension), graph: None, generation: 0 }
+        Self {
+            space,
+            kind,
+            rows: Rows::new(dimension),
+            graph: None,
+            generation: next_generation(),
+            changes: 0,
+        }
     }
 
     /// The space of its vectors.
@@ -165,8 +188,8 @@ impl VectorIndex {
     }
 
     /// Candidates of the graph and of the rows it has not reached, if it may be used here.
-    fn by_graph(&self, question: &Question<'_>) -> Option<Vec<VectorHit>> {
-        let graph = self.graph.as_ref()?;
+    fn by_graph(&self, question: &Question<'_>) -> Result<Option<Vec<VectorHit>>, IndexError> {
+        let Some(graph) = &self.graph else { return Ok(None) };
         let (covered, all) = (graph.covered(), self.rows.len());
         // Below the threshold the scan is cheaper whatever the graph; and a graph that has just
         // begun saves nothing.
@@ -177,7 +200,7 @@ impl VectorIndex {
         let n_matching = question.n_matching;
         let is_worth_it = n_matching > few && n_matching.saturating_mul(n_matching) > WALK * u64::from(all);
         if !is_worth_it || covered < all / 2 {
-            return None;
+            return Ok(None);
         }
         let dead = self.rows.dead();
         let is_live = |row| !dead.contains(row);
@@ -193,7 +216,7 @@ impl VectorIndex {
         let (points, query) = (self.rows.points(), question.codes.point());
         let mut rough = Vec::with_capacity(2 * width);
         if !graph.search(points, query, ask, &mut |row| rough.push(row)) {
-            return None;
+            return Ok(None);
         }
         let mut tail = Best::new(width);
         question.each(&self.rows, covered..all, |rows| {
@@ -201,18 +224,19 @@ impl VectorIndex {
         });
         rough.extend(tail.into_scored().into_iter().map(|(_, row)| row));
         let nearest = points.nearest(query, rough.into_iter(), wanted);
-        let hits = self.rows.rescore(question.unit, nearest, question.depth);
-        (hits.len() == question.depth).then_some(hits)
+        let hits = self.rows.rescore(question.unit, nearest, question.depth)?;
+        Ok((hits.len() == question.depth).then_some(hits))
     }
 
     /// Exact up to rescoring: widens the candidates until there are `depth` records or no row is
     /// left out, since many chunks of one record may crowd out the others.
-    fn by_scan(&self, question: &Question<'_>) -> Vec<VectorHit> {
+    fn by_scan(&self, question: &Question<'_>) -> Result<Vec<VectorHit>, IndexError> {
         let mut wanted = select::candidates_for(question.depth);
         loop {
-            let hits = self.rows.rescore(question.unit, question.nearest(&self.rows, wanted), question.depth);
+            let hits =
+                self.rows.rescore(question.unit, question.nearest(&self.rows, wanted), question.depth)?;
             if hits.len() == question.depth || wanted as u64 >= question.n_matching {
-                return hits;
+                return Ok(hits);
             }
             wanted = wanted.saturating_mul(4);
         }
@@ -277,11 +301,13 @@ impl VectorLeg for VectorIndex {
     ) -> Result<(), IndexError> {
         let unit = self.unit(vector)?;
         self.compact_if_small();
+        self.changes += 1;
         self.rows.put(chunk, id, facets, &unit)
     }
 
     fn remove(&mut self, id: &RecordId) -> bool {
         let removed = self.rows.remove(id);
+        self.changes += u64::from(removed);
         self.compact_if_small();
         removed
     }
@@ -302,7 +328,10 @@ impl VectorLeg for VectorIndex {
             Matching::Some(rows) => rows.len(),
         };
         let question = Question { unit: &unit, codes: Query::new(&unit), matching, n_matching, depth };
-        Ok(self.by_graph(&question).unwrap_or_else(|| self.by_scan(&question)))
+        match self.by_graph(&question)? {
+            Some(hits) => Ok(hits),
+            None => self.by_scan(&question),
+        }
     }
 
     fn len(&self) -> usize {

@@ -1,5 +1,7 @@
 //! What scans and graphs compare: codes, and what their steps are worth.
 
+use std::io::{self, Read, Write};
+
 use atlas_kernels::{Blocks, CodeMatrix, CodeQuery, CodeRow, Codes, Kernel, quantize};
 
 use super::select::Best;
@@ -63,6 +65,26 @@ impl Points {
 
     pub(super) fn kept(&self, rows: impl Iterator<Item = u32> + Clone) -> Self {
         Self { codes: self.codes.kept(rows.clone()), scales: self.scales.kept(rows) }
+    }
+
+    /// Writes the codes of all rows, then their scales.
+    pub(super) fn write_to(&self, sink: &mut dyn Write) -> io::Result<()> {
+        self.codes.write_to(sink)?;
+        self.scales.runs().flatten().try_for_each(|scale| sink.write_all(&scale.to_le_bytes()))
+    }
+
+    /// Reads what [`Self::write_to`] wrote of `n_rows` rows.
+    pub(super) fn read_from(dimension: usize, n_rows: usize, source: &mut dyn Read) -> io::Result<Self> {
+        let codes = CodeMatrix::read_from(dimension, n_rows, source)?;
+        let mut bytes = Vec::new();
+        let scales = Blocks::filled(1, n_rows, |scales: &mut [f32]| {
+            bytes.resize(size_of_val(scales), 0);
+            source.read_exact(&mut bytes)?;
+            let read = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            scales.iter_mut().zip(read).for_each(|(scale, read)| *scale = read);
+            Ok::<_, io::Error>(())
+        })?;
+        Ok(Self { codes, scales })
     }
 
     #[inline]

@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 
 use atlas_domain::{Facets, Filter, RecordId};
-use atlas_kernels::{Blocks, dot_f32};
+use atlas_kernels::dot_f32;
 use roaring::RoaringBitmap;
 
 use super::VectorHit;
+use super::bytes::{Unread, Written};
 use super::facets::FacetRows;
+use super::floats::{Filed, Floats, Room};
 use super::points::Points;
+use super::snapshot::corrupt;
 use crate::IndexError;
 
 #[derive(Debug)]
 pub(super) struct Rows {
     points: Points,
-    floats: Blocks<f32>,
+    floats: Floats,
     chunks: Vec<u64>,
     /// The record of each row, as a place in `records`.
     owners: Vec<u32>,
@@ -41,21 +44,20 @@ pub(super) enum Matching {
 #[derive(Debug, Clone)]
 pub(super) struct Columns {
     pub(super) points: Points,
-    pub(super) floats: Blocks<f32>,
+    pub(super) floats: Floats,
 }
 
 impl Columns {
     /// Some rows, in the order given.
-    pub(super) fn kept(&self, rows: impl Iterator<Item = u32> + Clone) -> Self {
-        Self { points: self.points.kept(rows.clone()), floats: self.floats.kept(rows) }
+    pub(super) fn kept(&self, rows: impl Iterator<Item = u32> + Clone) -> Result<Self, IndexError> {
+        Ok(Self { floats: self.floats.kept(rows.clone())?, points: self.points.kept(rows) })
     }
 
     /// Adds rows of other columns.
-    pub(super) fn append(&mut self, other: &Self, rows: std::ops::Range<u32>) {
-        for row in rows {
-            self.points.push_from(&other.points, row);
-            self.floats.push_with(|place| place.copy_from_slice(other.floats.row(row as usize)));
-        }
+    pub(super) fn append(&mut self, other: &Self, rows: std::ops::Range<u32>) -> Result<(), IndexError> {
+        self.floats.append(&other.floats, rows.clone())?;
+        rows.for_each(|row| self.points.push_from(&other.points, row));
+        Ok(())
     }
 }
 
@@ -69,7 +71,7 @@ impl Rows {
     pub(super) fn new(dimension: usize) -> Self {
         Self {
             points: Points::new(dimension),
-            floats: Blocks::new(dimension),
+            floats: Floats::new(dimension),
             chunks: Vec::new(),
             owners: Vec::new(),
             facets: FacetRows::default(),
@@ -144,7 +146,7 @@ impl Rows {
             self.bury(old);
         }
         self.points.push(unit);
-        self.floats.push_with(|place| place.copy_from_slice(unit));
+        self.floats.push(unit);
         self.chunks.push(chunk);
         self.facets.push(facets);
         let owner = self.owner_of(id);
@@ -222,14 +224,20 @@ impl Rows {
     }
 
     /// Exact cosines of candidates, the best chunk of each record, the `depth` best records.
-    pub(super) fn rescore(&self, query: &[f32], candidates: Vec<(f32, u32)>, depth: usize) -> Vec<VectorHit> {
-        candidates.iter().take(4).for_each(|&(_, row)| self.floats.prefetch(row as usize));
+    pub(super) fn rescore(
+        &self,
+        query: &[f32],
+        candidates: Vec<(f32, u32)>,
+        depth: usize,
+    ) -> Result<Vec<VectorHit>, IndexError> {
+        candidates.iter().take(4).for_each(|&(_, row)| self.floats.prefetch(row));
+        let mut room = Room::default();
         let mut scored: Vec<(u32, f32, u64)> = Vec::with_capacity(candidates.len());
         for (at, &(_, row)) in candidates.iter().enumerate() {
             if let Some(&(_, later)) = candidates.get(at + 4) {
-                self.floats.prefetch(later as usize);
+                self.floats.prefetch(later);
             }
-            let score = dot_f32(query, self.floats.row(row as usize));
+            let score = dot_f32(query, self.floats.row(row, &mut room)?);
             scored.push((self.owners[row as usize], score, self.chunks[row as usize]));
         }
         scored.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(&b.2)));
@@ -240,6 +248,67 @@ impl Rows {
         let mut ranking: Vec<(f32, &RecordId, u64)> = scored.into_iter().filter_map(named).collect();
         ranking.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
         let hit = |(score, id, chunk): (f32, &RecordId, u64)| VectorHit { chunk, id: id.clone(), score };
-        ranking.into_iter().take(depth).map(hit).collect()
+        Ok(ranking.into_iter().take(depth).map(hit).collect())
+    }
+
+    /// Writes the narrow columns.
+    pub(super) fn write_narrow(&self, written: &mut Written) {
+        self.chunks.iter().for_each(|&chunk| written.u64(chunk));
+        self.owners.iter().for_each(|&owner| written.u32(owner));
+        written.rows(&self.dead);
+        written.count(self.records.len());
+        for record in &self.records {
+            written.text(record.as_ref().map_or("", |record| record.id.as_str()));
+        }
+        self.facets.write_to(written);
+    }
+
+    /// Reads what [`Self::write_narrow`] wrote of `n_rows` rows. The wide columns are given by
+    /// [`Self::take`].
+    pub(super) fn read_narrow(
+        dimension: usize,
+        n_rows: usize,
+        mut unread: Unread<'_>,
+    ) -> Result<Self, IndexError> {
+        let mut rows = Self::new(dimension);
+        rows.chunks = unread.u64s(n_rows)?;
+        rows.owners = unread.u32s(n_rows)?;
+        rows.dead = unread.rows(n_rows)?;
+        let n_records = unread.count(8)?;
+        rows.records.reserve_exact(n_records);
+        rows.record_of_id.reserve(n_records);
+        for owner in 0..n_records as u32 {
+            let id = unread.text()?;
+            if id.is_empty() {
+                rows.vacant.push(owner);
+                rows.records.push(None);
+                continue;
+            }
+            let id = RecordId::new(id).map_err(|_| corrupt("a record has a name that is none"))?;
+            rows.record_of_id.insert(id.clone(), owner);
+            rows.records.push(Some(Owner { id, rows: Vec::new() }));
+        }
+        rows.facets = FacetRows::read_from(n_rows, &mut unread)?;
+        rows.row_of_chunk.reserve(n_rows);
+        for row in (0..n_rows as u32).filter(|&row| !rows.dead.contains(row)) {
+            rows.row_of_chunk.insert(rows.chunks[row as usize], row);
+            let owner = rows.records.get_mut(rows.owners[row as usize] as usize);
+            let owner = owner.and_then(Option::as_mut).ok_or_else(|| corrupt("a row is of no record"))?;
+            owner.rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Takes the wide columns of as many rows as there are.
+    pub(super) fn take(&mut self, columns: Columns) {
+        Columns { points: self.points, floats: self.floats } = columns;
+    }
+
+    pub(super) fn are_in_file(&self) -> bool {
+        self.floats.is_in_file()
+    }
+
+    pub(super) fn rest_on(&mut self, filed: Filed) {
+        self.floats.rest_on(filed);
     }
 }

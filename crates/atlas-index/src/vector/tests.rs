@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use atlas_domain::{EmbeddingSpace, Facets, Filter, Pooling, RecordId, SpaceId, Timestamp};
 use proptest::prelude::*;
 
-use super::{SpaceVector, VectorBuild, VectorIndex, VectorKind, VectorLeg};
+use super::{SpaceVector, VectorBuild, VectorBuilt, VectorIndex, VectorKind, VectorLeg};
 use crate::IndexError;
 
 fn space(model: &str) -> SpaceId {
@@ -104,6 +104,10 @@ enum Step {
     },
     /// Takes a build, or puts in the one that was taken.
     Build,
+    /// Writes the file and rests on it.
+    Save,
+    /// Writes the file and goes on with what it holds.
+    Reopen,
 }
 
 fn some_facets() -> impl Strategy<Value = Facets> {
@@ -151,6 +155,7 @@ fn some_step() -> impl Strategy<Value = Step> {
         2 => (vector(), some_filter(), 0usize..12)
             .prop_map(|(query, filter, depth)| Step::Search { query, filter: Box::new(filter), depth }),
         1 => Just(Step::Build),
+        1 => prop::sample::select(vec![Step::Save, Step::Reopen]),
     ]
 }
 
@@ -163,6 +168,8 @@ proptest! {
         steps in prop::collection::vec(some_step(), 0..400),
     ) {
         let space = space("m");
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = dir.path().join("leg.vectors");
         let mut index = VectorIndex::new(space.clone(), 8, kind);
         let mut build = None;
         let mut naive = Naive::default();
@@ -181,8 +188,19 @@ proptest! {
                 Step::Search { query, filter, depth } => check(&index, &naive, &space, &query, &filter, depth),
                 Step::Build => match build.take() {
                     None => build = index.next_build(),
-                    Some(taken) => index.install(VectorBuild::run(taken, &|| true).expect("nobody stopped it")),
+                    Some(taken) => index.install(whole(taken)).expect("undamaged"),
                 },
+                Step::Save => {
+                    let saved = index.snapshot().write(&file, 7, &|| true).expect("room").expect("not stopped");
+                    index.rest_on(saved);
+                    prop_assert_eq!(index.unsaved(), 0);
+                }
+                Step::Reopen => {
+                    index.snapshot().write(&file, 7, &|| true).expect("room").expect("not stopped");
+                    let loaded = VectorIndex::load(&file, &space, 8, kind).expect("undamaged").expect("there");
+                    prop_assert_eq!(loaded.covers, 7);
+                    index = loaded.index;
+                }
             }
             prop_assert_eq!(index.len(), naive.0.len());
         }
@@ -190,10 +208,15 @@ proptest! {
     }
 }
 
+/// The whole of a build.
+fn whole(build: VectorBuild) -> VectorBuilt {
+    build.run(&|| true).expect("in memory").expect("nobody stopped it")
+}
+
 /// Builds until there is nothing left to build.
 fn settle(index: &mut VectorIndex) {
     while let Some(build) = index.next_build() {
-        index.install(build.run(&|| true).expect("nobody stopped it"));
+        index.install(whole(build)).expect("in memory");
     }
 }
 
@@ -367,7 +390,7 @@ fn what_happens_during_a_build_is_in_the_answers_before_and_after_it() {
         (1000..1050).for_each(|number| put(&mut index, &mut naive, &space, number, random.vector(16)));
         let queries: Vec<_> = (0..5).map(|_| random.vector(16)).collect();
         queries.iter().for_each(|query| check(&index, &naive, &space, query, &Filter::default(), 10));
-        index.install(build.run(&|| true).expect("nobody stopped it"));
+        index.install(whole(build)).expect("in memory");
         assert_eq!(index.len(), naive.0.len());
         queries.iter().for_each(|query| check(&index, &naive, &space, query, &Filter::default(), 10));
         let late = Filter { since: Some(at(900)), ..Filter::default() };
@@ -388,7 +411,7 @@ fn a_build_for_row_numbers_that_are_gone_is_dropped() {
     });
     settle(&mut index);
     let before = covered(&index);
-    index.install(late.run(&|| true).expect("nobody stopped it"));
+    index.install(whole(late)).expect("in memory");
     assert_eq!(covered(&index), before);
     check(&index, &naive, &space, &random.vector(16), &Filter::default(), 10);
 }
@@ -400,7 +423,7 @@ fn a_build_that_is_told_to_stop_has_no_outcome() {
         (100..200).for_each(|number| put(&mut index, &mut naive, &space, number, random.vector(16)));
         (index, naive)
     };
-    assert!(index.next_build().expect("half is not covered").run(&|| false).is_none());
+    assert!(index.next_build().expect("half is not covered").run(&|| false).expect("in memory").is_none());
 }
 
 #[test]

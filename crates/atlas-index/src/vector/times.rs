@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use atlas_domain::{Filter, Timestamp};
 use roaring::{MultiOps, RoaringBitmap};
 
+use super::bytes::{Unread, Written};
+use super::snapshot::corrupt;
+use crate::IndexError;
+
 /// Rows per slice before it is cut in two.
 const SLICE: u64 = 8 * 1024;
 
@@ -110,6 +114,27 @@ impl TimeRows {
             });
             Some(rows - beyond)
         }
+    }
+
+    pub(super) fn write_to(&self, written: &mut Written) {
+        self.times.iter().for_each(|&at| written.moment(at));
+        written.count(self.slices.len());
+        for (&begin, rows) in &self.slices {
+            written.moment(begin);
+            written.rows(rows);
+        }
+    }
+
+    /// Reads what [`Self::write_to`] wrote of `n_rows` rows.
+    pub(super) fn read_from(n_rows: usize, unread: &mut Unread<'_>) -> Result<Self, IndexError> {
+        let times = (0..n_rows).map(|_| unread.moment()).collect::<Result<_, _>>()?;
+        let n_slices = unread.count(20)?;
+        let slice = |_| Ok((unread.moment()?, unread.rows(n_rows)?));
+        let slices = (0..n_slices).map(slice).collect::<Result<BTreeMap<_, _>, IndexError>>()?;
+        if !slices.contains_key(&Timestamp::MIN) {
+            return Err(corrupt("its slices of time have no first one"));
+        }
+        Ok(Self { times, slices })
     }
 
     /// Keeps some rows, numbered anew from 0 in their order.

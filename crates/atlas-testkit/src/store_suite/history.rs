@@ -17,12 +17,14 @@ use super::{chunk, space, tenant};
 /// A place where a store lives: each call opens it, as after a restart.
 pub type Place = Box<dyn Fn() -> Box<dyn Store>>;
 
-/// Histories that are tried.
-const HISTORIES: u32 = 48;
+/// Number of histories to try instead of the usual one.
+const HISTORIES: &str = "ATLAS_HISTORIES";
 
-/// Checks random histories, each at a place of its own.
-pub fn run(place: impl Fn() -> Place) {
-    let config = Config { cases: HISTORIES, failure_persistence: None, ..Config::default() };
+/// Checks random histories, each at a place of its own: `usual` of them, or as many as
+/// `ATLAS_HISTORIES` says.
+pub fn run(usual: u32, place: impl Fn() -> Place) {
+    let asked = std::env::var(HISTORIES).ok().map(|count| count.parse().expect("a number of histories"));
+    let config = Config { cases: asked.unwrap_or(usual), failure_persistence: None, ..Config::default() };
     let histories = prop::collection::vec(step(), 1..40);
     TestRunner::new(config)
         .run(&histories, |steps| {
