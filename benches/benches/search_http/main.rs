@@ -9,7 +9,11 @@
 //! ```text
 //! cargo bench -p atlas-benches --bench search_http
 //! cargo bench -p atlas-benches --bench search_http -- --chunks 10000
+//! cargo bench -p atlas-benches --bench search_http -- --chunks 1000000 --data DIR
 //! ```
+//!
+//! With a directory the chunks stay, and the first run ends when the vectors have their file: the
+//! second run says what opening from there takes.
 #![expect(clippy::print_stdout, reason = "a bench prints its numbers")]
 
 mod corpus;
@@ -26,17 +30,26 @@ const TURNS: usize = 1_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let chunks = arguments.iter().position(|word| word == "--chunks").and_then(|at| arguments.get(at + 1));
-    let n_chunks = chunks.map_or(CHUNKS, |count| count.parse().expect("a number of chunks"));
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let argument = |name: &str| {
+        arguments.iter().position(|word| word == name).and_then(|at| arguments.get(at + 1))
+    };
+    let n_chunks = argument("--chunks").map_or(CHUNKS, |count| count.parse().expect("a number of chunks"));
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let kept = argument("--data").map(Path::new);
+    let folder = kept.unwrap_or(temporary.path());
+    if !folder.join("tenants").exists() {
+        let began = Instant::now();
+        corpus::fill(folder, n_chunks);
+        println!("{n_chunks} chunks written in {:.1} s", began.elapsed().as_secs_f64());
+    }
     let began = Instant::now();
-    corpus::fill(folder.path(), n_chunks);
-    println!("{n_chunks} chunks written in {:.1} s", began.elapsed().as_secs_f64());
-    let began = Instant::now();
-    let mut connection = Connection::open(serve(folder.path(), &[]));
+    let mut connection = Connection::open(serve(folder, &[]));
     // The first question waits until both legs cover everything.
     search(&mut connection, &json!({"query": "anything", "refresh": true}));
-    println!("opened in {:.1} s", began.elapsed().as_secs_f64());
+    println!("opened in {:.2} s", began.elapsed().as_secs_f64());
+    if kept.is_some() {
+        wait_for_file(&folder.join("index/default/vectors/runbooks"));
+    }
 
     let mut report = json!({ "chunks": n_chunks });
     let ways = [
@@ -65,6 +78,16 @@ fn main() {
     }
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/search_http.json");
     std::fs::write(&place, report.to_string()).expect("target can be written");
+}
+
+/// Waits until the vectors have their file.
+fn wait_for_file(folder: &Path) {
+    let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "vectors");
+    let began = Instant::now();
+    while !std::fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| is_file(&entry.path())) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("the vectors had their file after {:.1} s", began.elapsed().as_secs_f64());
 }
 
 /// Searches; how long the whole answer took and how many hits it has.

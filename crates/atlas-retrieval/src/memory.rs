@@ -175,7 +175,7 @@ impl Vector {
     pub(crate) fn remove_others(&self) {
         let Some((file, files)) = self.file().zip(self.files.as_ref()) else { return };
         let others = fs::read_dir(&files.dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        for other in others.filter(|other| *other != file) {
+        for other in others.filter(|other| other.file_stem() != file.file_stem()) {
             // A leftover costs space only; the next change of engine tries again.
             let _ = fs::remove_file(other);
         }

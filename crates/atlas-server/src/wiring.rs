@@ -90,6 +90,7 @@ pub async fn start_live(live: Live) -> Result<App, StartError> {
             VectorIndexChoice::Hnsw => VectorKind::Hnsw,
             VectorIndexChoice::HnswRs => VectorKind::HnswRs,
         },
+        ..Options::default()
     };
     let store = Arc::clone(&records.store);
     let retrieval = Retrieval::open(store, embedding.clone(), Arc::clone(&guard), options);
