@@ -11,6 +11,20 @@ const ROWS: usize = 1024;
 /// Rows of the first allocation: most tenants are small.
 const FIRST_ROWS: usize = 16;
 
+/// Asks the CPU to fetch values that are read soon; those that lie apart are not guessed by the
+/// hardware. Does nothing where no instruction for it is known.
+#[inline]
+pub fn prefetch<T>(values: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..size_of_val(values)).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch is a hint and cannot fault; SSE belongs to the x86-64 base line.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast::<i8>().wrapping_add(at)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
 /// Rows of `width` values each.
 #[derive(Debug, Clone)]
 pub struct Blocks<T> {
@@ -70,23 +84,12 @@ impl<T: Copy + Default> Blocks<T> {
         &self.blocks[row / ROWS][row % ROWS * self.width..][..self.width]
     }
 
-    /// Asks the CPU to fetch a row that is read soon; rows that lie apart are not guessed by the
-    /// hardware. Does nothing for a row that does not exist.
+    /// Asks the CPU to fetch a row that is read soon. Does nothing for a row that does not exist.
     #[inline]
     pub fn prefetch(&self, row: usize) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(block) = self.blocks.get(row / ROWS) {
-            let begin = block.as_ptr().wrapping_add(row % ROWS * self.width).cast::<i8>();
-            for at in (0..self.width * size_of::<T>()).step_by(64) {
-                // SAFETY: a prefetch is a hint and cannot fault; SSE belongs to the x86-64 base line.
-                unsafe {
-                    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                    _mm_prefetch::<_MM_HINT_T0>(begin.wrapping_add(at));
-                }
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = row;
+        let block = self.blocks.get(row / ROWS);
+        let begin = row % ROWS * self.width;
+        prefetch(block.and_then(|block| block.get(begin..begin + self.width)).unwrap_or_default());
     }
 
     /// The rows in their order, in runs without gaps.

@@ -316,7 +316,8 @@ impl CodeMatrix {
         }
     }
 
-    /// Passes the dot product of `query` and each of `rows`, in their order, to `sink`.
+    /// Passes the dot product of `query` and each of some rows, in their order, to `sink`. `next`
+    /// writes further rows to the front of its buffer and returns how many; 0 is the end.
     ///
     /// # Panics
     /// When the query has another width or a row does not exist.
@@ -324,15 +325,14 @@ impl CodeMatrix {
         &self,
         kernel: Kernel,
         query: CodeRow<'_>,
-        rows: impl Iterator<Item = u32>,
+        next: impl FnMut(&mut [u32]) -> usize,
         sink: impl FnMut(u32, i32),
     ) {
         let fetch = |row| self.prefetch(row);
-        in_batches(rows, fetch, |rows, dots| self.dots(kernel, query, rows, dots), sink);
+        in_batches(next, fetch, |rows, dots| self.dots(kernel, query, rows, dots), sink);
     }
 
-    /// Passes the estimate of the dot product of `query` and each of `rows`, in their order, to
-    /// `sink`.
+    /// As [`Self::scan`], with estimates from the upper halves of the rows' codes.
     ///
     /// # Panics
     /// As [`Self::scan`].
@@ -340,18 +340,23 @@ impl CodeMatrix {
         &self,
         kernel: Kernel,
         query: CodeRow<'_>,
-        rows: impl Iterator<Item = u32>,
+        next: impl FnMut(&mut [u32]) -> usize,
         sink: impl FnMut(u32, i32),
     ) {
         let fetch = |row| self.prefetch_halves(row);
-        in_batches(rows, fetch, |rows, dots| self.rough_dots(kernel, query, rows, dots), sink);
+        in_batches(next, fetch, |rows, dots| self.rough_dots(kernel, query, rows, dots), sink);
     }
+}
+
+/// Rows as a scan takes them.
+pub fn rows_of(mut rows: impl Iterator<Item = u32>) -> impl FnMut(&mut [u32]) -> usize {
+    move |batch| batch.iter_mut().zip(&mut rows).map(|(place, row)| *place = row).count()
 }
 
 /// Takes the rows in batches, with the first of the next one fetched while one is multiplied.
 #[inline]
 fn in_batches(
-    mut rows: impl Iterator<Item = u32>,
+    mut next: impl FnMut(&mut [u32]) -> usize,
     fetch: impl Fn(usize),
     dots_of: impl Fn(&[u32], &mut [i32]),
     mut sink: impl FnMut(u32, i32),
@@ -359,21 +364,17 @@ fn in_batches(
     /// Enough to hide a miss, few enough to stay in the first-level cache.
     const AHEAD: usize = 8;
     let mut fill = |batch: &mut [u32; BATCH]| {
-        let mut len = 0;
-        for (place, row) in batch.iter_mut().zip(&mut rows) {
-            *place = row;
-            len += 1;
-        }
+        let len = next(batch);
         batch[..len.min(AHEAD)].iter().for_each(|&row| fetch(row as usize));
         len
     };
-    let (mut batch, mut next, mut dots) = ([0; BATCH], [0; BATCH], [0; BATCH]);
+    let (mut batch, mut ahead, mut dots) = ([0; BATCH], [0; BATCH], [0; BATCH]);
     let mut len = fill(&mut batch);
     while len > 0 {
-        let next_len = fill(&mut next);
+        let len_ahead = fill(&mut ahead);
         dots_of(&batch[..len], &mut dots[..len]);
         batch[..len].iter().zip(&dots).for_each(|(&row, &dot)| sink(row, dot));
-        (batch, next) = (next, batch);
-        len = next_len;
+        (batch, ahead) = (ahead, batch);
+        len = len_ahead;
     }
 }

@@ -29,8 +29,8 @@ mod neon;
 #[cfg(test)]
 mod tests;
 
-pub use blocks::Blocks;
-pub use codes::{CodeMatrix, CodeQuery, CodeRow, Codes, quantize};
+pub use blocks::{Blocks, prefetch};
+pub use codes::{CodeMatrix, CodeQuery, CodeRow, Codes, quantize, rows_of};
 pub use kernel::Kernel;
 
 /// Dot product of two int8 vectors with the best kernel of this CPU.

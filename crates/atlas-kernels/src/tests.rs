@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::{Blocks, CodeMatrix, CodeQuery, Kernel, dot_f32, dot_i8, quantize};
+use crate::{Blocks, CodeMatrix, CodeQuery, Kernel, dot_f32, dot_i8, quantize, rows_of};
 
 fn pair() -> impl Strategy<Value = (Vec<i8>, Vec<i8>)> {
     (0usize..700)
@@ -44,7 +44,7 @@ proptest! {
         for kernel in Kernel::available() {
             let mut found = Vec::new();
             let query = CodeQuery::new(&vectors[rows]);
-            matrix.scan(kernel, query.row(), asked.iter().copied(), |row, dot| found.push((row, dot)));
+            matrix.scan(kernel, query.row(), rows_of(asked.iter().copied()), |row, dot| found.push((row, dot)));
             prop_assert_eq!(&found, &expected, "{}", kernel.name());
         }
     }
@@ -61,7 +61,7 @@ proptest! {
         let query = CodeQuery::new(query);
         let scan = |kernel| {
             let mut found = Vec::new();
-            matrix.rough_scan(kernel, query.row(), (0..n_rows).rev(), |row, dot| found.push((row, dot)));
+            matrix.rough_scan(kernel, query.row(), rows_of((0..n_rows).rev()), |row, dot| found.push((row, dot)));
             found
         };
         let expected = scan(*Kernel::available().last().expect("portable is always there"));
@@ -69,7 +69,7 @@ proptest! {
             prop_assert_eq!(&scan(kernel), &expected, "{}", kernel.name());
         }
         let mut exact = Vec::new();
-        matrix.scan(Kernel::detect(), query.row(), (0..n_rows).rev(), |row, dot| exact.push((row, dot)));
+        matrix.scan(Kernel::detect(), query.row(), rows_of((0..n_rows).rev()), |row, dot| exact.push((row, dot)));
         for (rough, exact) in expected.iter().zip(&exact) {
             prop_assert_eq!(rough.0, exact.0);
             prop_assert!((rough.1 - exact.1).abs() <= 8 * magnitude, "{} for {}", rough.1, exact.1);
@@ -118,11 +118,11 @@ fn the_largest_codes_do_not_saturate_in_a_scan() {
         (0..9).for_each(|row| matrix.push(&vec![if row % 2 == 0 { 127 } else { -127 }; dimension]));
         let query = CodeQuery::new(&vec![127; dimension]);
         for kernel in Kernel::available() {
-            matrix.scan(kernel, query.row(), 0..9, |row, dot| {
+            matrix.scan(kernel, query.row(), rows_of(0..9), |row, dot| {
                 let sign = if row % 2 == 0 { 1 } else { -1 };
                 assert_eq!(dot, sign * 16_129 * dimension as i32, "{}", kernel.name());
             });
-            matrix.rough_scan(kernel, query.row(), 0..9, |row, dot| {
+            matrix.rough_scan(kernel, query.row(), rows_of(0..9), |row, dot| {
                 let middle = if row % 2 == 0 { 120 } else { -120 };
                 assert_eq!(dot, 127 * middle * dimension as i32, "{}", kernel.name());
             });

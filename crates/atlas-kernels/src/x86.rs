@@ -82,6 +82,15 @@ fn fours_avx2([a, b, c, d]: [__m256i; 4]) -> [i32; 4] {
     sums
 }
 
+/// The sums of the sixteen lanes of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx2")]
+fn fours_avx512(fours: [__m512i; 4]) -> [i32; 4] {
+    fours_avx2(
+        fours.map(|sum| _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum))),
+    )
+}
+
 /// Rows fetched while earlier ones are multiplied.
 const AHEAD: usize = 8;
 
@@ -143,7 +152,7 @@ pub(crate) unsafe fn dots_vnni(matrix: &CodeMatrix, query: CodeRow<'_>, rows: &[
                 *sum = _mm512_dpbusd_epi32(*sum, x, y);
             }
         }
-        sums.map(|sum| _mm512_reduce_add_epi32(sum).wrapping_sub(bias))
+        fours_avx512(sums).map(|sum| sum.wrapping_sub(bias))
     };
     let begin = |row: u32| matrix.row(row as usize).codes().as_ptr();
     by_fours(rows, dots, begin, |row| matrix.prefetch(row), four, one);
@@ -202,7 +211,6 @@ pub(crate) unsafe fn rough_dots_vnni(
     rows: &[u32],
     dots: &mut [i32],
 ) {
-    let sum_of_query = portable::sum(query.codes());
     let (query, n_groups) = (query.codes().as_ptr(), matrix.width() / GROUP);
     let mask = _mm512_set1_epi8(15);
     // SAFETY (here and below): the query has 64 codes per group, a row 32 bytes, and the last row
@@ -210,20 +218,35 @@ pub(crate) unsafe fn rough_dots_vnni(
     let codes = |at: usize| unsafe {
         if at < n_groups { _mm512_loadu_si512(query.add(at * GROUP).cast()) } else { _mm512_setzero_si512() }
     };
-    let one = |row: *const u8| unsafe {
-        let mut sum = _mm512_setzero_si512();
-        for at in (0..n_groups).step_by(2) {
-            let (x, y) = (codes(at), codes(at + 1));
-            let low_codes = _mm512_shuffle_i64x2::<0b01_00_01_00>(x, y);
-            let high_codes = _mm512_shuffle_i64x2::<0b11_10_11_10>(x, y);
-            let bytes = _mm512_loadu_si512(row.add(at * 32).cast());
-            let low = _mm512_and_si512(bytes, mask);
-            let high = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask);
-            sum = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, low, low_codes), high, high_codes);
-        }
+    let mut sum_of_query = _mm512_setzero_si512();
+    for at in 0..n_groups {
+        sum_of_query = _mm512_dpbusd_epi32(sum_of_query, _mm512_set1_epi8(1), codes(at));
+    }
+    let sum_of_query = _mm512_reduce_add_epi32(sum_of_query);
+    // The query's codes in the order in which those of two groups lie in a register of halves.
+    let lows_and_highs = |at: usize| {
+        let (x, y) = (codes(at), codes(at + 1));
+        (_mm512_shuffle_i64x2::<0b01_00_01_00>(x, y), _mm512_shuffle_i64x2::<0b11_10_11_10>(x, y))
+    };
+    let add = |sum: __m512i, row: *const u8, at: usize, (lows, highs): (__m512i, __m512i)| unsafe {
+        let bytes = _mm512_loadu_si512(row.add(at * 32).cast());
+        let low = _mm512_and_si512(bytes, mask);
+        let high = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask);
+        _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, low, lows), high, highs)
+    };
+    let one = |row: *const u8| {
+        let groups = (0..n_groups).step_by(2);
+        let sum = groups.fold(_mm512_setzero_si512(), |sum, at| add(sum, row, at, lows_and_highs(at)));
         estimate(_mm512_reduce_add_epi32(sum), sum_of_query)
     };
-    let four = |rows: [*const u8; 4]| rows.map(&one);
+    let four = |rows: [*const u8; 4]| {
+        let mut sums = [_mm512_setzero_si512(); 4];
+        for at in (0..n_groups).step_by(2) {
+            let codes = lows_and_highs(at);
+            rows.iter().zip(&mut sums).for_each(|(&row, sum)| *sum = add(*sum, row, at, codes));
+        }
+        fours_avx512(sums).map(|sum| estimate(sum, sum_of_query))
+    };
     let begin = |row: u32| matrix.halves(row as usize).as_ptr();
     by_fours(rows, dots, begin, |row| matrix.prefetch_halves(row), four, one);
 }

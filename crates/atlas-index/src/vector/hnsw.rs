@@ -11,17 +11,23 @@
 
 use std::io::{self, Read, Write};
 
-use atlas_kernels::Kernel;
+use atlas_kernels::{Kernel, prefetch};
 
 use super::graph::{Ask, Graph, Progress};
 use super::points::{Point, Points, Scores};
-use super::walk::{MOST_ROWS, Scratch, Walk};
+use super::walk::{Links, MOST_ROWS, Scratch, Walk};
 
 /// Links per row and upper layer; twice as many in the lowest.
 const LINKS: usize = 16;
 const BASE_LINKS: usize = 2 * LINKS;
+/// Links that a new row begins with in the lowest layer; the others come from rows that are added
+/// later.
+const FIRST_BASE_LINKS: usize = 24;
+/// How much nearer a candidate must be to a chosen neighbour than to the row itself to be left out:
+/// a little, which keeps some more ways open (the alpha of DiskANN, Subramanya et al. 2019).
+const SLACK: f32 = 1.05;
 /// Width of the walk that finds a new row's neighbours.
-const BUILD_WIDTH: usize = 128;
+const BUILD_WIDTH: usize = 192;
 /// Ends a list of links.
 const NONE: u32 = u32::MAX;
 /// A row is in layer n with a probability of 16^-n; a million rows have five.
@@ -56,6 +62,27 @@ fn layer_of(row: u32) -> u32 {
     bits = (bits ^ bits >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     (bits ^ bits >> 31).leading_zeros() / LINKS.ilog2()
+}
+
+/// The links of one layer of a graph.
+struct Layer<'g> {
+    graph: &'g Hnsw,
+    layer: u32,
+}
+
+impl<'g> Links<'g> for Layer<'g> {
+    #[inline]
+    fn of(&self, row: u32) -> &'g [u32] {
+        self.graph.links(self.layer, row)
+    }
+
+    #[inline]
+    fn prefetch(&self, row: u32) {
+        // One row in sixteen has links above; their lists are few enough to stay in the cache.
+        if self.layer == 0 {
+            prefetch(&self.graph.base[row as usize].0);
+        }
+    }
 }
 
 impl Hnsw {
@@ -122,12 +149,12 @@ impl Hnsw {
         }
         for layer in (0..=top.min(highest)).rev() {
             let walk = Walk { points, query: point, entry: near, width: BUILD_WIDTH, visits: usize::MAX };
-            scratch.walk(walk, |other| self.links(layer, other), |_| true);
+            scratch.walk(walk, Layer { graph: self, layer }, |_| true);
             room.chosen.clear();
             room.chosen.extend(scratch.pool.found().map(|(other, _)| other));
             room.rank(points, point);
             near = room.candidates[0].0;
-            room.choose(points, LINKS);
+            room.choose(points, if layer == 0 { FIRST_BASE_LINKS } else { LINKS });
             self.links_mut(layer, row)[..room.chosen.len()].copy_from_slice(&room.chosen);
             let neighbours = std::mem::take(&mut room.chosen);
             for &neighbour in &neighbours {
@@ -249,8 +276,8 @@ impl Room {
         self.candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     }
 
-    /// Chooses among the candidates: one that is nearer to a chosen one than to the row itself is
-    /// reached over that one, and its link is better spent elsewhere.
+    /// Chooses among the candidates: one that is nearer to a chosen one than to the row itself, by
+    /// [`SLACK`], is reached over that one, and its link is better spent elsewhere.
     fn choose(&mut self, points: &Points, most: usize) {
         let kernel = Kernel::detect();
         self.chosen.clear();
@@ -258,11 +285,13 @@ impl Room {
             if self.chosen.len() == most {
                 return;
             }
+            // Distances are 1 less the score.
+            let hidden_above = 1.0 - (1.0 - score) / SLACK;
             let point = points.point(candidate);
             // The nearest were chosen first and are the likeliest to stand in the way.
             let is_hidden = self.chosen.chunks(8).any(|some| {
                 points.scores(kernel, point, some, &mut self.scores);
-                self.scores.scores.iter().any(|&other| other > score)
+                self.scores.scores.iter().any(|&other| other > hidden_above)
             });
             if !is_hidden {
                 self.chosen.push(candidate);
@@ -313,7 +342,7 @@ impl Graph for Hnsw {
             for layer in (1..=highest).rev() {
                 near = self.descend(points, query, near, layer, &mut scores);
             }
-            let links = |row| self.links(0, row);
+            let links = Layer { graph: self, layer: 0 };
             let walk = Walk { points, query, entry: near, width: ask.width, visits: ask.visits };
             let is_whole = match ask.admit {
                 Some(admit) => scratch.walk(walk, links, admit),

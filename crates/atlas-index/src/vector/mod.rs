@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use atlas_domain::{Facets, Filter, RecordId, SpaceId};
+use atlas_kernels::rows_of;
 
 pub use build::{VectorBuild, VectorBuilt};
 pub use snapshot::{VectorLoaded, VectorSaved, VectorSnapshot};
@@ -277,16 +278,19 @@ impl Question<'_> {
         best.into_scored()
     }
 
-    /// Passes the matching rows of a range to `scan`.
+    /// Passes the matching rows of a range to `scan`, as it takes them.
     fn each(
         &self,
         rows: &Rows,
         range: std::ops::Range<u32>,
-        scan: impl FnOnce(&mut dyn Iterator<Item = u32>),
+        scan: impl FnOnce(&mut dyn FnMut(&mut [u32]) -> usize),
     ) {
         match &self.matching {
-            Matching::Live => scan(&mut rows.live_within(range)),
-            Matching::Some(matching) => scan(&mut matching.range(range)),
+            Matching::Live => scan(&mut rows_of(rows.live_within(range))),
+            Matching::Some(matching) => {
+                let mut matching = matching.range(range);
+                scan(&mut |rows: &mut [u32]| matching.next_many(rows).len());
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use atlas_kernels::{Blocks, CodeMatrix, CodeQuery, CodeRow, Codes, Kernel, quantize};
+use atlas_kernels::{Blocks, CodeMatrix, CodeQuery, CodeRow, Codes, Kernel, quantize, rows_of};
 
 use super::select::Best;
 
@@ -122,26 +122,27 @@ impl Points {
         4.0 * 4.6 * rows.map(|row| self.scale(row)).fold(0.0, f32::max)
     }
 
-    /// Passes a rough score of each row to `sink`; see [`Self::doubt`].
+    /// Passes a rough score of each row to `sink`; see [`Self::doubt`]. `next` gives the rows as
+    /// [`CodeMatrix::scan`] takes them.
     pub(super) fn rough_scan(
         &self,
         query: Point<'_>,
-        rows: impl Iterator<Item = u32>,
+        next: impl FnMut(&mut [u32]) -> usize,
         mut sink: impl FnMut(u32, f32),
     ) {
-        self.codes.rough_scan(Kernel::detect(), query.codes, rows, |row, dot| {
+        self.codes.rough_scan(Kernel::detect(), query.codes, next, |row, dot| {
             sink(row, dot as f32 * (query.scale * self.scale(row)));
         });
     }
 
-    /// Passes the score of each row to `sink`.
+    /// Passes the score of each row to `sink`; `next` as for [`Self::rough_scan`].
     pub(super) fn scan(
         &self,
         query: Point<'_>,
-        rows: impl Iterator<Item = u32>,
+        next: impl FnMut(&mut [u32]) -> usize,
         mut sink: impl FnMut(u32, f32),
     ) {
-        self.codes.scan(Kernel::detect(), query.codes, rows, |row, dot| {
+        self.codes.scan(Kernel::detect(), query.codes, next, |row, dot| {
             sink(row, dot as f32 * (query.scale * self.scale(row)));
         });
     }
@@ -154,7 +155,7 @@ impl Points {
         wanted: usize,
     ) -> Vec<(f32, u32)> {
         let mut best = Best::new(wanted);
-        self.scan(query, rows, |row, score| best.push(row, score));
+        self.scan(query, rows_of(rows), |row, score| best.push(row, score));
         best.into_scored()
     }
 

@@ -24,6 +24,15 @@ pub(super) struct Walk<'a> {
     pub(super) visits: usize,
 }
 
+/// The links of one layer.
+pub(super) trait Links<'g> {
+    /// Those of a row.
+    fn of(&self, row: u32) -> &'g [u32];
+
+    /// Asks the CPU to fetch those of a row that may be looked at soon.
+    fn prefetch(&self, row: u32);
+}
+
 /// What a walk needs room for. Kept between walks, so that a walk allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -52,7 +61,7 @@ impl Scratch {
     pub(super) fn walk<'g>(
         &mut self,
         walk: Walk<'_>,
-        links: impl Fn(u32) -> &'g [u32],
+        links: impl Links<'g>,
         admit: impl Fn(u32) -> bool,
     ) -> bool {
         let Walk { points, query, entry, width, visits } = walk;
@@ -62,11 +71,11 @@ impl Scratch {
         self.pool.reset(width);
         self.batch.clear();
         self.see(entry);
-        self.compare(kernel, points, query, &admit);
+        self.compare(kernel, points, query, &links, &admit);
         let mut seen = 1;
         while let Some(row) = self.pool.next() {
             self.batch.clear();
-            for &neighbour in links(row) {
+            for &neighbour in links.of(row) {
                 self.see(neighbour);
             }
             self.batch.iter().for_each(|&neighbour| points.prefetch_scale(neighbour));
@@ -74,7 +83,7 @@ impl Scratch {
             if seen > visits {
                 return false;
             }
-            self.compare(kernel, points, query, &admit);
+            self.compare(kernel, points, query, &links, &admit);
         }
         true
     }
@@ -90,10 +99,18 @@ impl Scratch {
     }
 
     #[inline]
-    fn compare(&mut self, kernel: Kernel, points: &Points, query: Point<'_>, admit: &impl Fn(u32) -> bool) {
+    fn compare<'g>(
+        &mut self,
+        kernel: Kernel,
+        points: &Points,
+        query: Point<'_>,
+        links: &impl Links<'g>,
+        admit: &impl Fn(u32) -> bool,
+    ) {
         points.rough_scores(kernel, query, &self.batch, &mut self.scores);
         for (&row, &score) in self.batch.iter().zip(&self.scores.scores) {
             if self.pool.would_take(score) {
+                links.prefetch(row);
                 self.pool.offer(row, score, admit(row));
             }
         }
