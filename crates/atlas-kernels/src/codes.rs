@@ -13,8 +13,9 @@ use crate::portable;
 /// Bytes of a cache line, and of the widest register.
 const LINE: usize = 64;
 
-/// Rows whose dot products are taken at once; the rows of the next batch are fetched meanwhile.
-const BATCH: usize = 128;
+/// Rows whose dot products are taken at once in a scan; the rows of the next batch are fetched
+/// meanwhile.
+pub const BATCH: usize = 128;
 
 /// A cache line of codes, each -127 to 127: made by [`pad`] only.
 #[derive(Debug, Clone, Copy)]
@@ -316,8 +317,8 @@ impl CodeMatrix {
         }
     }
 
-    /// Passes the dot product of `query` and each of some rows, in their order, to `sink`. `next`
-    /// writes further rows to the front of its buffer and returns how many; 0 is the end.
+    /// Passes rows and their dot products with `query` to `sink`, some at a time. `next` writes
+    /// further rows to the front of its buffer and returns how many; 0 is the end.
     ///
     /// # Panics
     /// When the query has another width or a row does not exist.
@@ -326,7 +327,7 @@ impl CodeMatrix {
         kernel: Kernel,
         query: CodeRow<'_>,
         next: impl FnMut(&mut [u32]) -> usize,
-        sink: impl FnMut(u32, i32),
+        sink: impl FnMut(&[u32], &[i32]),
     ) {
         let fetch = |row| self.prefetch(row);
         in_batches(next, fetch, |rows, dots| self.dots(kernel, query, rows, dots), sink);
@@ -341,7 +342,7 @@ impl CodeMatrix {
         kernel: Kernel,
         query: CodeRow<'_>,
         next: impl FnMut(&mut [u32]) -> usize,
-        sink: impl FnMut(u32, i32),
+        sink: impl FnMut(&[u32], &[i32]),
     ) {
         let fetch = |row| self.prefetch_halves(row);
         in_batches(next, fetch, |rows, dots| self.rough_dots(kernel, query, rows, dots), sink);
@@ -359,7 +360,7 @@ fn in_batches(
     mut next: impl FnMut(&mut [u32]) -> usize,
     fetch: impl Fn(usize),
     dots_of: impl Fn(&[u32], &mut [i32]),
-    mut sink: impl FnMut(u32, i32),
+    mut sink: impl FnMut(&[u32], &[i32]),
 ) {
     /// Enough to hide a miss, few enough to stay in the first-level cache.
     const AHEAD: usize = 8;
@@ -373,7 +374,7 @@ fn in_batches(
     while len > 0 {
         let len_ahead = fill(&mut ahead);
         dots_of(&batch[..len], &mut dots[..len]);
-        batch[..len].iter().zip(&dots).for_each(|(&row, &dot)| sink(row, dot));
+        sink(&batch[..len], &dots[..len]);
         (batch, ahead) = (ahead, batch);
         len = len_ahead;
     }

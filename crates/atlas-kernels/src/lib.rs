@@ -30,7 +30,7 @@ mod neon;
 mod tests;
 
 pub use blocks::{Blocks, prefetch};
-pub use codes::{CodeMatrix, CodeQuery, CodeRow, Codes, quantize, rows_of};
+pub use codes::{BATCH, CodeMatrix, CodeQuery, CodeRow, Codes, quantize, rows_of};
 pub use kernel::Kernel;
 
 /// Dot product of two int8 vectors with the best kernel of this CPU.

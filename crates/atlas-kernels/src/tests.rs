@@ -7,6 +7,10 @@ fn pair() -> impl Strategy<Value = (Vec<i8>, Vec<i8>)> {
         .prop_flat_map(|n| (prop::collection::vec(any::<i8>(), n), prop::collection::vec(any::<i8>(), n)))
 }
 
+fn pairs(rows: &[u32], dots: &[i32]) -> impl Iterator<Item = (u32, i32)> {
+    rows.iter().copied().zip(dots.iter().copied())
+}
+
 proptest! {
     #[test]
     fn every_int8_kernel_gives_the_bits_of_the_definition((a, b) in pair()) {
@@ -44,7 +48,7 @@ proptest! {
         for kernel in Kernel::available() {
             let mut found = Vec::new();
             let query = CodeQuery::new(&vectors[rows]);
-            matrix.scan(kernel, query.row(), rows_of(asked.iter().copied()), |row, dot| found.push((row, dot)));
+            matrix.scan(kernel, query.row(), rows_of(asked.iter().copied()), |rows, dots| found.extend(pairs(rows, dots)));
             prop_assert_eq!(&found, &expected, "{}", kernel.name());
         }
     }
@@ -61,7 +65,7 @@ proptest! {
         let query = CodeQuery::new(query);
         let scan = |kernel| {
             let mut found = Vec::new();
-            matrix.rough_scan(kernel, query.row(), rows_of((0..n_rows).rev()), |row, dot| found.push((row, dot)));
+            matrix.rough_scan(kernel, query.row(), rows_of((0..n_rows).rev()), |rows, dots| found.extend(pairs(rows, dots)));
             found
         };
         let expected = scan(*Kernel::available().last().expect("portable is always there"));
@@ -69,7 +73,7 @@ proptest! {
             prop_assert_eq!(&scan(kernel), &expected, "{}", kernel.name());
         }
         let mut exact = Vec::new();
-        matrix.scan(Kernel::detect(), query.row(), rows_of((0..n_rows).rev()), |row, dot| exact.push((row, dot)));
+        matrix.scan(Kernel::detect(), query.row(), rows_of((0..n_rows).rev()), |rows, dots| exact.extend(pairs(rows, dots)));
         for (rough, exact) in expected.iter().zip(&exact) {
             prop_assert_eq!(rough.0, exact.0);
             prop_assert!((rough.1 - exact.1).abs() <= 8 * magnitude, "{} for {}", rough.1, exact.1);
@@ -118,13 +122,17 @@ fn the_largest_codes_do_not_saturate_in_a_scan() {
         (0..9).for_each(|row| matrix.push(&vec![if row % 2 == 0 { 127 } else { -127 }; dimension]));
         let query = CodeQuery::new(&vec![127; dimension]);
         for kernel in Kernel::available() {
-            matrix.scan(kernel, query.row(), rows_of(0..9), |row, dot| {
-                let sign = if row % 2 == 0 { 1 } else { -1 };
-                assert_eq!(dot, sign * 16_129 * dimension as i32, "{}", kernel.name());
+            matrix.scan(kernel, query.row(), rows_of(0..9), |rows, dots| {
+                for (row, dot) in pairs(rows, dots) {
+                    let sign = if row % 2 == 0 { 1 } else { -1 };
+                    assert_eq!(dot, sign * 16_129 * dimension as i32, "{}", kernel.name());
+                }
             });
-            matrix.rough_scan(kernel, query.row(), rows_of(0..9), |row, dot| {
-                let middle = if row % 2 == 0 { 120 } else { -120 };
-                assert_eq!(dot, 127 * middle * dimension as i32, "{}", kernel.name());
+            matrix.rough_scan(kernel, query.row(), rows_of(0..9), |rows, dots| {
+                for (row, dot) in pairs(rows, dots) {
+                    let middle = if row % 2 == 0 { 120 } else { -120 };
+                    assert_eq!(dot, 127 * middle * dimension as i32, "{}", kernel.name());
+                }
             });
         }
     }

@@ -220,9 +220,7 @@ impl VectorIndex {
             return Ok(None);
         }
         let mut tail = Best::new(width);
-        question.each(&self.rows, covered..all, |rows| {
-            points.rough_scan(query, rows, |row, score| tail.push(row, score))
-        });
+        question.each(&self.rows, covered..all, |rows| points.rough_scan(query, rows, &mut tail));
         rough.extend(tail.into_scored().into_iter().map(|(_, row)| row));
         let nearest = points.nearest(query, rough.into_iter(), wanted);
         let hits = self.rows.rescore(question.unit, nearest, question.depth)?;
@@ -260,9 +258,7 @@ impl Question<'_> {
         let n_rough = select::rough_for(wanted);
         if points.has_halves() && self.n_matching > n_rough as u64 {
             let mut best = Best::new(n_rough);
-            self.each(rows, all.clone(), |rows| {
-                points.rough_scan(query, rows, |row, score| best.push(row, score))
-            });
+            self.each(rows, all.clone(), |rows| points.rough_scan(query, rows, &mut best));
             let rough = best.into_scored();
             let left_out = rough.iter().map(|(score, _)| *score).fold(f32::INFINITY, f32::min);
             let doubt = points.doubt(rough.iter().map(|(_, row)| *row));
@@ -274,7 +270,7 @@ impl Question<'_> {
             // Too many alike for halves, as in a corpus of near copies.
         }
         let mut best = Best::new(wanted);
-        self.each(rows, all, |rows| points.scan(query, rows, |row, score| best.push(row, score)));
+        self.each(rows, all, |rows| points.scan(query, rows, &mut best));
         best.into_scored()
     }
 

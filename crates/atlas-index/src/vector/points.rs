@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use atlas_kernels::{Blocks, CodeMatrix, CodeQuery, CodeRow, Codes, Kernel, quantize, rows_of};
+use atlas_kernels::{BATCH, Blocks, CodeMatrix, CodeQuery, CodeRow, Codes, Kernel, quantize, rows_of};
 
 use super::select::Best;
 
@@ -122,29 +122,31 @@ impl Points {
         4.0 * 4.6 * rows.map(|row| self.scale(row)).fold(0.0, f32::max)
     }
 
-    /// Passes a rough score of each row to `sink`; see [`Self::doubt`]. `next` gives the rows as
+    /// Offers rows by their rough scores; see [`Self::doubt`]. `next` gives the rows as
     /// [`CodeMatrix::scan`] takes them.
     pub(super) fn rough_scan(
         &self,
         query: Point<'_>,
         next: impl FnMut(&mut [u32]) -> usize,
-        mut sink: impl FnMut(u32, f32),
+        best: &mut Best,
     ) {
-        self.codes.rough_scan(Kernel::detect(), query.codes, next, |row, dot| {
-            sink(row, dot as f32 * (query.scale * self.scale(row)));
+        self.codes.rough_scan(Kernel::detect(), query.codes, next, |rows, dots| {
+            self.offer(query, rows, dots, best)
         });
     }
 
-    /// Passes the score of each row to `sink`; `next` as for [`Self::rough_scan`].
-    pub(super) fn scan(
-        &self,
-        query: Point<'_>,
-        next: impl FnMut(&mut [u32]) -> usize,
-        mut sink: impl FnMut(u32, f32),
-    ) {
-        self.codes.scan(Kernel::detect(), query.codes, next, |row, dot| {
-            sink(row, dot as f32 * (query.scale * self.scale(row)));
-        });
+    /// Offers rows by their scores; `next` as for [`Self::rough_scan`].
+    pub(super) fn scan(&self, query: Point<'_>, next: impl FnMut(&mut [u32]) -> usize, best: &mut Best) {
+        self.codes
+            .scan(Kernel::detect(), query.codes, next, |rows, dots| self.offer(query, rows, dots, best));
+    }
+
+    fn offer(&self, query: Point<'_>, rows: &[u32], dots: &[i32], best: &mut Best) {
+        let mut scores = [0.0; BATCH];
+        for ((score, &dot), &row) in scores.iter_mut().zip(dots).zip(rows) {
+            *score = dot as f32 * (query.scale * self.scale(row));
+        }
+        rows.iter().zip(&scores).for_each(|(&row, &score)| best.push(row, score));
     }
 
     /// The `wanted` best of some rows and their scores.
@@ -155,7 +157,7 @@ impl Points {
         wanted: usize,
     ) -> Vec<(f32, u32)> {
         let mut best = Best::new(wanted);
-        self.scan(query, rows_of(rows), |row, score| best.push(row, score));
+        self.scan(query, rows_of(rows), &mut best);
         best.into_scored()
     }
 
