@@ -30,9 +30,8 @@ const TURNS: usize = 1_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let argument = |name: &str| {
-        arguments.iter().position(|word| word == name).and_then(|at| arguments.get(at + 1))
-    };
+    let argument =
+        |name: &str| arguments.iter().position(|word| word == name).and_then(|at| arguments.get(at + 1));
     let n_chunks = argument("--chunks").map_or(CHUNKS, |count| count.parse().expect("a number of chunks"));
     let temporary = tempfile::tempdir().expect("a temporary folder");
     let kept = argument("--data").map(Path::new);

@@ -63,11 +63,19 @@ pub struct Options {
     /// Rows from which a vector leg has a file in `index_dir`, so that a start reads it instead of
     /// the store. Default 16,384, which the store gives in a tenth of a second.
     pub vector_files_from: u64,
+    /// How long nobody asks for a tenant until its indexes and database are closed; `None`: they
+    /// stay open. Default 15 minutes.
+    pub idle_after: Option<Duration>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { index_dir: None, vector_index: VectorKind::default(), vector_files_from: 16 * 1024 }
+        Self {
+            index_dir: None,
+            vector_index: VectorKind::default(),
+            vector_files_from: 16 * 1024,
+            idle_after: Some(Duration::from_mins(15)),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod progress;
 mod question;
 mod ranking;
 mod rebuild;
+mod rest;
 mod retrieval;
 mod search;
 mod signal;

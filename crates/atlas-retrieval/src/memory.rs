@@ -101,13 +101,18 @@ impl Vector {
         self.mark.try_lock().ok().and_then(|mark| *mark).unwrap_or(0)
     }
 
+    /// Whether it is being built or saved.
+    pub(crate) fn is_building(&self) -> bool {
+        self.building.load(Ordering::Acquire)
+    }
+
     /// Whether there is something to build or to save, and nobody does.
     pub(crate) fn wants_build(&self) -> bool {
         let wants = || {
             let leg = self.leg();
             leg.next_build().is_some() || self.is_save_due(&leg)
         };
-        !self.building.load(Ordering::Acquire) && !self.damaged.load(Ordering::Acquire) && wants()
+        !self.is_building() && !self.damaged.load(Ordering::Acquire) && wants()
     }
 
     /// Builds and saves what the leg wants, beside searches and writes. Takes minutes where there is

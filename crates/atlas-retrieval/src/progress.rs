@@ -77,9 +77,8 @@ pub(crate) async fn of_tenant(
 pub(crate) async fn changing(
     shared: &Arc<Shared>,
 ) -> Result<Vec<(TenantId, VectorProgress)>, RetrievalError> {
-    let open: Vec<Arc<Tenant>> = shared.cells().values().filter_map(|cell| cell.get().cloned()).collect();
     let mut changing = Vec::new();
-    for tenant in open.into_iter().filter(|tenant| tenant.filling().is_some()) {
+    for tenant in shared.open_tenants().into_iter().filter(|tenant| tenant.filling().is_some()) {
         if let Some(progress) = vectors_of(shared, &tenant).await? {
             changing.push((tenant.scope.tenant().clone(), progress));
         }

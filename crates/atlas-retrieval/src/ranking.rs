@@ -11,6 +11,9 @@ use crate::api::{Leg, LegRank};
 /// Records taken from each leg, whatever limit was asked for: with a depth that followed the
 /// limit, the first ten of twenty hits would not be the ten hits.
 pub(crate) const DEPTH: usize = 100;
+/// Records beyond the limit where the words alone rank and their order is the answer's: for those
+/// that were removed a moment ago.
+pub(crate) const SPARE: usize = 16;
 
 /// What a cosine is worth beside the share that a record has of the best match of the words.
 /// Chosen for all corpora at once; crates/README.md has the figures and those of the alternatives.

@@ -18,11 +18,11 @@ use crate::engine::Vectors;
 use crate::progress::{IndexProgress, VectorProgress};
 use crate::tenant::{Tenant, WITH_LEGS};
 use crate::texts::EmbeddedTexts;
-use crate::{near, others, progress, rebuild, search, texts, write};
+use crate::{near, others, progress, rebuild, rest, search, texts, write};
 
 /// The search path of all tenants. Cheap to share; every function is cancel-safe.
 pub struct Retrieval {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What all tenants share.
@@ -86,7 +86,13 @@ impl Shared {
         if self.stop.is_cancelled() {
             return Err(RetrievalError::Stopped);
         }
-        let cell = self.cells().entry(scope.tenant().clone()).or_default().clone();
+        let cell = {
+            let mut cells = self.cells();
+            let cell = cells.entry(scope.tenant().clone()).or_default();
+            // Under the lock, so that it is not closed as idle before it is used.
+            cell.get().inspect(|tenant| tenant.note_use());
+            Cell::clone(cell)
+        };
         let tenant = cell.get_or_try_init(|| Tenant::open(self, scope)).await?;
         // It may have been opened while the engine was replaced.
         self.turn(tenant).await?;
@@ -175,6 +181,9 @@ impl Retrieval {
         let shared = Arc::new(shared);
         if shared.store.others().is_some() {
             shared.tasks.spawn(others::follow(Arc::clone(&shared)));
+        }
+        if let Some(after) = shared.options.idle_after {
+            shared.tasks.spawn(rest::close_idle(Arc::clone(&shared), after));
         }
         Arc::new(Self { shared })
     }

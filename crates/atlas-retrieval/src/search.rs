@@ -12,7 +12,7 @@ use crate::api::{Leg, RetrievalError, SearchAnswer, SearchRequest};
 use crate::asked::Asked;
 use crate::legs::Meaning;
 use crate::question::Question;
-use crate::ranking::{DEPTH, Found, merge, rank};
+use crate::ranking::{DEPTH, Found, SPARE, merge, rank};
 use crate::retrieval::Shared;
 use crate::tenant::Tenant;
 use crate::{confidence, passages, vector_leg};
@@ -172,7 +172,9 @@ fn corpus_keywords(
         found.exact = pairs(lexical.exact(query, DEPTH)?);
     }
     if asked.legs.lexical {
-        let answer = lexical.search(query, DEPTH)?;
+        let ranks_alone = found.exact.is_empty() && !(asked.compares_meaning() && tenant.serving().is_some());
+        let depth = if ranks_alone { asked.limit.saturating_add(SPARE) } else { DEPTH };
+        let answer = lexical.search(query, depth)?;
         found.lexical = pairs(answer.hits);
         found.best_possible = answer.best_possible;
         for correction in answer.corrections {

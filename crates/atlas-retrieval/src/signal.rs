@@ -49,6 +49,12 @@ impl Signal {
         self.0.borrow().requested
     }
 
+    /// Whether every round that was asked for was made, and the last one did not fail.
+    pub(crate) fn is_settled(&self) -> bool {
+        let rounds = self.0.borrow();
+        rounds.finished >= rounds.requested && rounds.failure.is_none()
+    }
+
     pub(crate) fn finish(&self, ticket: u64, outcome: Result<(), String>) {
         self.0.send_modify(|rounds| {
             rounds.finished = rounds.finished.max(ticket);

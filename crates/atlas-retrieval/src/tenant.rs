@@ -1,6 +1,6 @@
 //! The derived state of one tenant: its legs, and the tasks that keep them in step.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use atlas_domain::{Corpus, SpaceId, TenantScope};
@@ -32,6 +32,7 @@ pub(crate) struct Tenant {
     spaces: RwLock<Spaces>,
     indexing: Signal,
     embedding: Signal,
+    used: Mutex<Instant>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -71,6 +72,7 @@ impl Tenant {
             )),
             indexing: Signal::begin(),
             embedding: Signal::begin(),
+            used: Mutex::new(Instant::now()),
             stop: shared.stop.child_token(),
             tasks: TaskTracker::new(),
         });
@@ -85,6 +87,21 @@ impl Tenant {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Somebody asked for it.
+    pub(crate) fn note_use(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether nobody has asked for it since a moment, and it has nothing to do.
+    pub(crate) fn is_idle(&self, since: Instant) -> bool {
+        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_busy = || {
+            self.filling().is_some()
+                || self.serving().is_some_and(|space| space.all().any(Vector::is_building))
+        };
+        used < since && self.indexing.is_settled() && self.embedding.is_settled() && !is_busy()
     }
 
     /// Whether it has turned to this engine.
@@ -152,7 +169,8 @@ impl Tenant {
             if space.all().any(Vector::wants_build) {
                 let tenant = Arc::clone(self);
                 let build = move || {
-                    if !space.all().fold(true, |whole, leg| leg.build(&tenant.stop) && whole) {
+                    // Every leg is built, whatever becomes of the others.
+                    if space.all().filter(|leg| !leg.build(&tenant.stop)).count() > 0 {
                         tenant.wake();
                     }
                 };

@@ -4,6 +4,7 @@ mod files;
 mod following;
 mod rebuilding;
 mod replacing;
+mod resting;
 mod searching;
 mod writing;
 

@@ -274,6 +274,13 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Closes what is open for a tenant that nobody has used for a while; a later call opens it
+    /// again. May block as long as a commit.
+    fn rest(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let _ = tenant;
+        Ok(())
+    }
+
     /// Brings what is open to rest at the end of the process. Best effort: what was acknowledged
     /// is durable either way, and later calls work.
     fn close(&self) {}

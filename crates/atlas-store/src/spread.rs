@@ -104,6 +104,10 @@ impl Store for SpreadStore {
         self.of(scope.tenant())?.commit(scope, batch)
     }
 
+    fn rest(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        self.of(tenant)?.rest(tenant)
+    }
+
     fn get(&self, scope: &TenantScope, key: &RecordKey) -> Result<Option<Record>, StoreError> {
         self.of(scope.tenant())?.get(scope, key)
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use atlas_domain::{Filter, RecordId};
 use tantivy::collector::{DocSetCollector, TopDocs};
 use tantivy::columnar::StrColumn;
-use tantivy::query::{AllQuery, BooleanQuery, BoostQuery, Occur, Query, TermQuery, TermSetQuery};
+use tantivy::query::{AllQuery, BooleanQuery, BoostQuery, Occur, Query, TermQuery};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocAddress, Order, Searcher, Term};
 
@@ -154,12 +154,7 @@ fn ranked(
         return Ok(Vec::new());
     }
     let query = narrowed(index, Box::new(BooleanQuery::new(clauses)), asked.filter, asked.demands);
-    let most = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX);
-    // Equal scores straddling the cut would be chosen by segment order, which changes with every
-    // merge. The margin lets ids decide, also among the hundreds of equal lines of a log.
-    let margin = depth.saturating_mul(2).saturating_add(1024).min(most.max(1));
-    let found = searcher.search(&query, &TopDocs::with_limit(margin).order_by_score())?;
-    let cut = found.get(depth.saturating_sub(1)).map_or(f32::MIN, |(score, _)| *score);
+    let (found, cut) = best_with_ties(searcher, &query, depth)?;
     let mut ids = Ids::of(searcher)?;
     let mut hits = Vec::with_capacity(depth.min(found.len()));
     for (score, at) in found.into_iter().take_while(|(score, _)| *score >= cut) {
@@ -168,6 +163,30 @@ fn ranked(
     hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
     hits.truncate(depth);
     Ok(hits)
+}
+
+/// The best documents, with those that score as much as the last one wanted, and what that one
+/// scores. Equal scores straddling the cut would be chosen by segment order, which changes with every
+/// merge; so ids decide, also among the hundreds of equal lines of a log.
+fn best_with_ties(
+    searcher: &Searcher,
+    query: &dyn Query,
+    depth: usize,
+) -> tantivy::Result<(Vec<(f32, DocAddress)>, f32)> {
+    // The fewer are asked for, the more is skipped, and mostly few are equal.
+    let most = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).max(1);
+    let margins = [32, 1024 + depth].map(|margin| depth.saturating_add(margin).min(most));
+    let mut best = (Vec::new(), f32::MIN);
+    for limit in margins {
+        let found = searcher.search(query, &TopDocs::with_limit(limit).order_by_score())?;
+        let cut = found.get(depth.saturating_sub(1)).map_or(f32::MIN, |(score, _)| *score);
+        let is_whole = found.len() < limit || found.last().is_none_or(|(score, _)| *score < cut);
+        best = (found, cut);
+        if is_whole {
+            break;
+        }
+    }
+    Ok(best)
 }
 
 pub(super) fn by_name(
@@ -183,8 +202,17 @@ pub(super) fn by_name(
     let terms = names.iter().take(MOST_TERMS);
     let terms = terms.flat_map(|name| fields.map(|field| Term::from_field_text(field, name)));
     let searcher = index.reader.searcher();
-    let named = Box::new(TermSetQuery::new(terms));
-    newest(index, &searcher, named, asked.filter, asked.demands, depth)
+    // A set of terms as a query is an automaton, which costs a hundred times this.
+    let mut named: Clauses = Vec::new();
+    for term in terms {
+        if searcher.doc_freq(&term)? > 0 {
+            named.push((Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::Basic))));
+        }
+    }
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    newest(index, &searcher, Box::new(BooleanQuery::new(named)), asked.filter, asked.demands, depth)
 }
 
 /// Those of `ids` that fulfil the demands.

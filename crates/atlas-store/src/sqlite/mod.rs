@@ -233,6 +233,19 @@ impl Store for SqliteStore {
         self.tenant(scope)?.drop_vectors(space, limit)
     }
 
+    fn rest(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let unused = {
+            let mut open = lock(&self.open);
+            match open.get(tenant) {
+                // Whoever uses it took it under this lock.
+                Some(tenant) if Arc::strong_count(tenant) == 1 => {}
+                _ => return Ok(()),
+            }
+            open.remove(tenant)
+        };
+        unused.map_or(Ok(()), |tenant| tenant.checkpoint())
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         self.directory.probe()
     }

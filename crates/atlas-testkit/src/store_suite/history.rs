@@ -23,6 +23,7 @@ const HISTORIES: &str = "ATLAS_HISTORIES";
 /// Checks random histories, each at a place of its own: `usual` of them, or as many as
 /// `ATLAS_HISTORIES` says.
 pub fn run(usual: u32, place: impl Fn() -> Place) {
+    #[expect(clippy::disallowed_methods, reason = "who runs the tests may ask for more histories")]
     let asked = std::env::var(HISTORIES).ok().map(|count| count.parse().expect("a number of histories"));
     let config = Config { cases: asked.unwrap_or(usual), failure_persistence: None, ..Config::default() };
     let histories = prop::collection::vec(step(), 1..40);
