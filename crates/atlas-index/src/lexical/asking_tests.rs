@@ -157,3 +157,18 @@ fn a_title_counts_more_than_a_mention() {
     index.apply(&changes, 1).expect("applied");
     check(&index, "disk", &Demands::NONE, &["title", "mention"]);
 }
+
+#[test]
+fn among_many_records_a_rare_word_finds_its_own_and_common_words_order_them() {
+    let text = |number: usize| match number {
+        7 => "shop request req-000123 failed".to_owned(),
+        8 => "node request req-000123 retried".to_owned(),
+        _ => format!("shop request req-{number:06}"),
+    };
+    let texts: Vec<String> = (0..500).map(text).collect();
+    let index = index(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    check(&index, "shop req-000123", &Demands::NONE, &["r123", "r7", "r8"]);
+    // None with the rare word is admitted: the common ones are all there is.
+    let demands = without(&["req-000123"]);
+    assert_eq!(names(&ask(&index, "shop req-000123", &[], &demands)).len(), 10);
+}

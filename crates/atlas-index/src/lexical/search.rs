@@ -19,6 +19,11 @@ use super::{LexicalAnswer, LexicalHit, LexicalIndex, LexicalQuery};
 const MOST_TERMS: usize = 256;
 /// With fewer hits than this, unknown words are taken for misspelt ones.
 const FEW_HITS: usize = 5;
+/// Records from which on a search does not go over those that have nothing but common words of the
+/// query: all lines of a service that writes the name of the service into each.
+const MANY_RECORDS: u64 = if cfg!(test) { 400 } else { 100_000 };
+/// One record in this many, or more, has a common word.
+const COMMON: u64 = 8;
 /// A correction is a guess.
 const CORRECTION_WEIGHT: f32 = 0.5;
 
@@ -48,7 +53,12 @@ pub(super) fn by_words(
         return Ok(answer);
     }
     answer.best_possible = words.best_possible;
-    answer.hits = ranked(index, &searcher, words.clauses(index, asked.phrases), asked, depth)?;
+    if let Some(clauses) = words.clauses_of_rare(asked.phrases) {
+        answer.hits = ranked(index, &searcher, clauses, asked, depth)?;
+    }
+    if answer.hits.is_empty() {
+        answer.hits = ranked(index, &searcher, words.clauses(index, asked.phrases), asked, depth)?;
+    }
     if answer.hits.len() < FEW_HITS && !words.unknown.is_empty() {
         answer.corrections = corrections(index, &searcher, &words.unknown)?;
         if !answer.corrections.is_empty() {
@@ -66,6 +76,8 @@ struct Words {
     unknown: Vec<String>,
     /// The sum of what each can give to a score.
     best_possible: f32,
+    /// Records in the index.
+    n_all: u64,
 }
 
 struct Word {
@@ -75,10 +87,20 @@ struct Word {
     is_identifier: bool,
 }
 
+impl Word {
+    fn clause(&self) -> (Occur, Box<dyn Query>) {
+        // A line with an address as source and as destination is no more about the address.
+        let counting =
+            if self.is_identifier { IndexRecordOption::Basic } else { IndexRecordOption::WithFreqs };
+        let query = Box::new(TermQuery::new(self.term.clone(), counting));
+        (Occur::Should, boosted(query, self.count as f32))
+    }
+}
+
 impl Words {
     fn of(index: &LexicalIndex, searcher: &Searcher, text: &str) -> tantivy::Result<Self> {
-        let mut words = Self { known: Vec::new(), unknown: Vec::new(), best_possible: 0.0 };
         let n_all: u64 = searcher.segment_readers().iter().map(|segment| u64::from(segment.max_doc())).sum();
+        let mut words = Self { known: Vec::new(), unknown: Vec::new(), best_possible: 0.0, n_all };
         let mut best = Vec::new();
         for (text, count) in query_terms(&mut OperationsTokenizer::default(), text) {
             let term = Term::from_field_text(index.fields.words, &text);
@@ -104,16 +126,24 @@ impl Words {
         self.known.is_empty() && self.unknown.is_empty()
     }
 
+    /// Records with any of the words or phrases.
     fn clauses(&self, index: &LexicalIndex, phrases: &[String]) -> Clauses {
-        let words = self.known.iter().map(|word| {
-            // A line with an address as source and as destination is no more about the address.
-            let counting =
-                if word.is_identifier { IndexRecordOption::Basic } else { IndexRecordOption::WithFreqs };
-            let query = Box::new(TermQuery::new(word.term.clone(), counting));
-            (Occur::Should, boosted(query, word.count as f32))
-        });
+        let words = self.known.iter().map(Word::clause);
         let phrases = phrases.iter().filter_map(|phrase| Some((Occur::Should, phrase_query(index, phrase)?)));
         words.chain(phrases).collect()
+    }
+
+    /// Records with one of the rare words, where there are many records, and common words too: those
+    /// count for the records that are found.
+    fn clauses_of_rare(&self, phrases: &[String]) -> Option<Clauses> {
+        let is_common = |word: &&Word| word.n_records.saturating_mul(COMMON) >= self.n_all;
+        let (common, rare): (Vec<&Word>, Vec<&Word>) = self.known.iter().partition(is_common);
+        if self.n_all < MANY_RECORDS || common.is_empty() || rare.is_empty() || !phrases.is_empty() {
+            return None;
+        }
+        let rare: Clauses = rare.into_iter().map(Word::clause).collect();
+        let rare: Box<dyn Query> = Box::new(BooleanQuery::new(rare));
+        Some([(Occur::Must, rare)].into_iter().chain(common.into_iter().map(Word::clause)).collect())
     }
 }
 
