@@ -66,11 +66,19 @@ impl Block {
     }
 
     fn records(&self) -> rusqlite::Result<Vec<Record>> {
-        let record = |(line, ordinal): (Line, &u64)| {
-            record(&self.kind, line, self.seq_first.checked_add(*ordinal)?, self.created_us)
+        let places: Vec<usize> = (0..self.len()).collect();
+        self.records_at(&places)
+    }
+
+    /// The records at some places, which ascend.
+    fn records_at(&self, places: &[usize]) -> rusqlite::Result<Vec<Record>> {
+        let mut lines = self.lines()?.into_iter().enumerate();
+        let record = |place: &usize| {
+            let (_, line) = lines.find(|(at, _)| at == place)?;
+            let seq = self.seq_first.checked_add(*self.keys.ordinals.get(*place)?)?;
+            record(&self.kind, line, seq, self.created_us)
         };
-        let records = self.lines()?.into_iter().zip(&self.keys.ordinals).map(record);
-        records.collect::<Option<Vec<_>>>().ok_or_else(|| odd(8))
+        places.iter().map(record).collect::<Option<Vec<_>>>().ok_or_else(|| odd(8))
     }
 }
 
@@ -85,9 +93,8 @@ pub(in crate::sqlite) fn find(
 ) -> rusqlite::Result<HashMap<RecordId, Record>> {
     let mut found = HashMap::new();
     blocks_with(tx, ids, |block, places| {
-        let mut records: Vec<Option<Record>> = block.records()?.into_iter().map(Some).collect();
-        let wanted = places.iter().filter_map(|place| records[*place].take());
-        found.extend(wanted.map(|record| (record.key.id.clone(), record)));
+        let records = block.records_at(places)?;
+        found.extend(records.into_iter().map(|record| (record.key.id.clone(), record)));
         Ok(())
     })?;
     Ok(found)
@@ -120,6 +127,10 @@ pub(in crate::sqlite) fn rows_between(
         .collect()
 }
 
+/// Ids up to which each is looked for by itself: a few are hits of a search, far apart, and many are
+/// a delivery, side by side.
+const FEW: usize = 32;
+
 /// Calls `each` with every block that holds some of `ids`, and their places in it.
 pub(super) fn blocks_with(
     tx: &Transaction<'_>,
@@ -140,18 +151,24 @@ pub(super) fn blocks_with(
     for (bucket, mut wanted) in by_bucket {
         wanted.sort_unstable();
         wanted.dedup();
-        let mut missing = wanted.len();
-        let mut rows = statement.query(params![bucket, wanted[missing - 1], wanted[0]])?;
-        while missing > 0
-            && let Some(row) = rows.next()?
-        {
-            let block = Block::of(row)?;
-            let is_wanted = |place: &usize| wanted.binary_search(&block.keys.ids[*place].as_str()).is_ok();
-            let places: Vec<usize> = (0..block.len()).filter(is_wanted).collect();
-            if !places.is_empty() {
-                missing = missing.saturating_sub(places.len());
-                each(&block, &places)?;
+        while let (Some(first), Some(last)) = (wanted.first().copied(), wanted.last().copied()) {
+            let first = if wanted.len() <= FEW { last } else { first };
+            let mut rows = statement.query(params![bucket, last, first])?;
+            while wanted.last().is_some_and(|id| *id >= first)
+                && let Some(row) = rows.next()?
+            {
+                let block = Block::of(row)?;
+                let is_wanted =
+                    |place: &usize| wanted.binary_search(&block.keys.ids[*place].as_str()).is_ok();
+                let places: Vec<usize> = (0..block.len()).filter(is_wanted).collect();
+                if !places.is_empty() {
+                    let ids = &block.keys.ids;
+                    wanted.retain(|id| ids.binary_search_by(|other| other.as_str().cmp(id)).is_err());
+                    each(&block, &places)?;
+                }
             }
+            // What was not found is nowhere.
+            wanted.retain(|id| *id < first);
         }
     }
     Ok(())
