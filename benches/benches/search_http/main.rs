@@ -43,12 +43,15 @@ fn main() {
     }
     let began = Instant::now();
     let mut connection = Connection::open(serve(folder, &[]));
+    if kept.is_some() {
+        // Opens the tenant; the answer may be without what is still being read.
+        search(&mut connection, &json!({"query": "anything"}));
+        println!("first answer after {:.2} s", began.elapsed().as_secs_f64());
+        wait_for_file(&folder.join("index/default/vectors/runbooks"));
+    }
     // The first question waits until both legs cover everything.
     search(&mut connection, &json!({"query": "anything", "refresh": true}));
     println!("opened in {:.2} s", began.elapsed().as_secs_f64());
-    if kept.is_some() {
-        wait_for_file(&folder.join("index/default/vectors/runbooks"));
-    }
 
     let mut report = json!({ "chunks": n_chunks });
     let ways = [
