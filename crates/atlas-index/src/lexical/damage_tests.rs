@@ -121,6 +121,16 @@ fn a_change_number_that_was_tampered_with_is_not_believed() {
 }
 
 #[test]
+fn a_commit_whose_list_of_removed_records_lost_its_name_is_not_believed() {
+    let parent = tempfile::tempdir().expect("a temporary directory");
+    let dir = written(parent.path());
+    let meta = dir.join("meta.json");
+    let text = fs::read_to_string(&meta).expect("readable");
+    fs::write(&meta, text.replace("\"deletes\"", "\"demetes\"")).expect("ours");
+    assert!(check_usable(&dir).is_some());
+}
+
+#[test]
 fn the_newest_two_damaged_directories_are_kept() {
     let parent = tempfile::tempdir().expect("a temporary directory");
     for _ in 0..4 {

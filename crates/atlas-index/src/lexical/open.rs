@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use std::{fs, io};
 
 use atlas_domain::Seq;
+use serde_json::Value;
 use tantivy::directory::MmapDirectory;
-use tantivy::{Index, IndexSettings, ReloadPolicy};
+use tantivy::{Index, IndexMeta, IndexSettings, ReloadPolicy};
 
 use super::schema::{Fields, TOKENIZER};
 use super::tokens::OperationsTokenizer;
@@ -65,6 +66,9 @@ fn existing(dir: &Path) -> Result<Option<(LexicalIndex, Seq)>, String> {
             return Ok(Err(format!("{} of its files do not have their checksum", damaged.len())));
         }
         let meta = index.load_metas()?;
+        if !is_all_of(&dir.join("meta.json"), &meta) {
+            return Ok(Err("its commit says what was not understood".to_owned()));
+        }
         let seq = match meta.payload.as_deref() {
             // Every commit of ours says it; an index that was made and never written has none.
             None if meta.segments.is_empty() => 0,
@@ -78,6 +82,14 @@ fn existing(dir: &Path) -> Result<Option<(LexicalIndex, Seq)>, String> {
     })
     .unwrap_or_else(|error| Err(chain(&error)))
     .map(Some)
+}
+
+/// Whether a commit holds nothing but what was read from it: a key with a turned bit is one that
+/// is not known, and would be passed over. The list of removed records is such a key.
+fn is_all_of(file: &Path, meta: &IndexMeta) -> bool {
+    let written = fs::read(file).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let understood = serde_json::to_value(meta).ok();
+    written.is_some() && written == understood
 }
 
 /// `meta.json` has no checksum, so its numbers are compared with the files, which do.
