@@ -7,6 +7,7 @@
 
 mod alerts;
 mod error;
+mod eval;
 mod ids;
 mod incidents;
 mod logs;
@@ -25,7 +26,9 @@ use atlas_inference::Inference;
 use atlas_retrieval::Retrieval;
 
 pub use alerts::{Alerts, AlertsReport, Grouping, IncomingAlert};
+pub use alerts::correlation;
 pub use error::FeatureError;
+pub use eval::{CorrelationOptions, CorrelationReport, RcaReport, evaluate_correlation, evaluate_rca};
 pub use incidents::{IncidentDraft, Incidents};
 pub use logs::{
     GroupingReport, LogLine, LogReport, Logs, Surge, SurgeKind, SurgeReport, Window, evaluate_templates,

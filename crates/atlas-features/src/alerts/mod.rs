@@ -2,7 +2,7 @@
 //!
 //! Not here: Alertmanager's wire format; that is the server's.
 
-pub(crate) mod correlation;
+pub mod correlation;
 mod grouping;
 mod incoming;
 
