@@ -25,8 +25,8 @@ use std::sync::Arc;
 use atlas_inference::Inference;
 use atlas_retrieval::Retrieval;
 
-pub use alerts::{Alerts, AlertsReport, Grouping, IncomingAlert};
 pub use alerts::correlation;
+pub use alerts::{Alerts, AlertsReport, Grouping, IncomingAlert};
 pub use error::FeatureError;
 pub use eval::{CorrelationOptions, CorrelationReport, RcaReport, evaluate_correlation, evaluate_rca};
 pub use incidents::{IncidentDraft, Incidents};

@@ -91,7 +91,11 @@ pub(super) fn source<'a>(
     let entities: BTreeSet<String> = alerting.chain(in_chains).collect();
     let with_alerts: Vec<_> = incidents.iter().filter(|incident| !incident.alerts.is_empty()).collect();
     if with_alerts.len() < 2 {
-        return Err(FeatureError::invalid("alerts.jsonl", "fewer than two incidents have alerts", "see --help"));
+        return Err(FeatureError::invalid(
+            "alerts.jsonl",
+            "fewer than two incidents have alerts",
+            "see --help",
+        ));
     }
     Ok(Source {
         incidents: with_alerts,

@@ -23,7 +23,13 @@ fn corpora() -> Option<PathBuf> {
     Some(corpora)
 }
 
-fn streams(incidents: &[LabelledIncident], corpora: &Path, noise: f64, count: usize, seed: u64) -> Vec<Vec<Fired>> {
+fn streams(
+    incidents: &[LabelledIncident],
+    corpora: &Path,
+    noise: f64,
+    count: usize,
+    seed: u64,
+) -> Vec<Vec<Fired>> {
     let options = CorrelationOptions {
         topology: true,
         gap: 300.0,
@@ -44,7 +50,8 @@ fn examples(streams: &[Vec<Fired>], topology: &Topology) -> Vec<(Observed, bool)
         let mut correlator = Correlator::new(Settings::default(), topology.clone());
         let mut truth = HashMap::new();
         for fired in stream {
-            let (signal, now) = (Signal::of(&fired.alert, None), fired.alert.starts_at.as_microsecond() as f64 / 1e6);
+            let (signal, now) =
+                (Signal::of(&fired.alert, None), fired.alert.starts_at.as_microsecond() as f64 / 1e6);
             let compared = correlator.observe(&signal, now);
             examples.extend(compared.into_iter().map(|(other, seen)| (seen, truth[&other] == fired.truth)));
             truth.insert(fired.alert.id.clone(), fired.truth);
@@ -92,7 +99,7 @@ fn weights_can_be_derived_again_and_hold_on_unseen_incidents() {
     let graph = topology(&incidents);
     let with_alerts: Vec<LabelledIncident> =
         incidents.iter().filter(|incident| !incident.alerts.is_empty()).cloned().collect();
-    let leanings = [0.0, 0.4, 0.8];
+    let leanings = [-0.4, 0.0, 0.4];
     let mut tallies: HashMap<(bool, bool, usize), Tally> = HashMap::new();
     for seed in 1..=3 {
         let mixed: Vec<LabelledIncident> =
@@ -119,7 +126,7 @@ fn weights_can_be_derived_again_and_hold_on_unseen_incidents() {
         let report = tally.report();
         eprintln!("unseen: topology {known}, noise {noise}, leaning {}: {report:?}", leanings[position]);
         if position == 1 && !noise {
-            assert!(report.pairwise_f1 > if known { 0.82 } else { 0.78 }, "{report:?}");
+            assert!(report.pairwise_f1 > if known { 0.85 } else { 0.82 }, "{report:?}");
         }
     }
     let weights = fit_on(&with_alerts, &graph, &corpora, 1000);

@@ -82,13 +82,19 @@ pub(super) fn rules(file: &Path) -> Result<Vec<Rule>, FeatureError> {
 
 fn lines<T: DeserializeOwned>(file: &Path) -> Result<Vec<T>, FeatureError> {
     let shown = file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| FeatureError::invalid(shown.clone(), error.to_string(), "see --help for the layout"))?;
-    let parsed = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(|(number, line)| {
-        serde_json::from_str(line).map_err(|error| {
-            FeatureError::invalid(format!("{shown}:{}", number + 1), error.to_string(), "see --help for the layout")
-        })
-    });
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        FeatureError::invalid(shown.clone(), error.to_string(), "see --help for the layout")
+    })?;
+    let parsed =
+        text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(|(number, line)| {
+            serde_json::from_str(line).map_err(|error| {
+                FeatureError::invalid(
+                    format!("{shown}:{}", number + 1),
+                    error.to_string(),
+                    "see --help for the layout",
+                )
+            })
+        });
     parsed.collect()
 }
 

@@ -20,9 +20,31 @@ const CLEAR_LEAD: f32 = 0.25;
 
 /// Words of rules about something that broke where it is: a process, a disk, a quota.
 const BROKEN: [&str; 25] = [
-    "backoff", "cpu", "crash", "crashing", "disk", "evicted", "exhausted", "failed", "image", "killed",
-    "memory", "mismatch", "oom", "pending", "pods", "quota", "ready", "restarting", "rollout", "saturation",
-    "spend", "stuck", "throttling", "unschedulable", "waiting",
+    "backoff",
+    "cpu",
+    "crash",
+    "crashing",
+    "disk",
+    "evicted",
+    "exhausted",
+    "failed",
+    "image",
+    "killed",
+    "memory",
+    "mismatch",
+    "oom",
+    "pending",
+    "pods",
+    "quota",
+    "ready",
+    "restarting",
+    "rollout",
+    "saturation",
+    "spend",
+    "stuck",
+    "throttling",
+    "unschedulable",
+    "waiting",
 ];
 
 /// Words that follow `no` in rules about work that stopped coming, which is the fault of whoever
@@ -40,7 +62,7 @@ pub(crate) struct Alerting<'a> {
 /// What was observed of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CauseReason {
+pub(crate) enum CauseReason {
     /// Others that alert lie downstream of it.
     Explains,
     /// It lies downstream of others that alert.
@@ -59,7 +81,7 @@ pub enum CauseReason {
 
 /// An entity that may be the cause.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cause {
+pub(crate) struct Cause {
     /// Its normalised name.
     pub entity: String,
     /// The sum of what the reasons gave.
@@ -135,9 +157,10 @@ fn reasons(
     let foreign: Vec<&Vec<String>> =
         foreign.flat_map(|other| &other.alerts).map(|(_, tokens)| tokens).collect();
     let blamed = foreign.iter().filter(|tokens| mentions(tokens, stems).contains(entity.stem.as_str()));
-    let blames = entity.alerts.iter().filter(|(_, tokens)| {
-        mentions(tokens, stems).iter().any(|mentioned| *mentioned != entity.stem)
-    });
+    let blames = entity
+        .alerts
+        .iter()
+        .filter(|(_, tokens)| mentions(tokens, stems).iter().any(|mentioned| *mentioned != entity.stem));
     let all = [
         (CauseReason::Explains, share(explains, n_others)),
         (CauseReason::Explained, -share(explained, n_others)),

@@ -4,8 +4,21 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Kinds of object that follow the name of the thing itself.
 const KINDS: [&str; 15] = [
-    "config", "configmap", "container", "daemonset", "deployment", "endpoint", "job", "namespace", "node",
-    "pod", "pvc", "replicaset", "service", "statefulset", "svc",
+    "config",
+    "configmap",
+    "container",
+    "daemonset",
+    "deployment",
+    "endpoint",
+    "job",
+    "namespace",
+    "node",
+    "pod",
+    "pvc",
+    "replicaset",
+    "service",
+    "statefulset",
+    "svc",
 ];
 
 /// Most tokens that are read together as one name: `product catalog` is `productcatalog`.

@@ -92,21 +92,21 @@ pub(crate) struct Weights(pub(crate) [f32; TERMS]);
 impl Default for Weights {
     fn default() -> Self {
         Self([
-            0.0, // constant
-            0.0, // minutes apart
-            0.0, // ln(1 + seconds apart / 20)
-            0.0, // recurrence
-            0.0, // the same rule
-            0.0, // similarity, 0 to 1
-            0.0, // near in the graph
-            0.0, // far in the graph
-            0.0, // minutes off the lag
-            0.0, // near without a lag to expect
-            0.0, // ln(1 + competing alerts)
-            0.0, // one of them does not name its entity
-            0.0, // and the crowd then
-            1.0, // learned company; by judgement
-            -4.0, // different systems; by judgement
+            2.63,  // constant
+            -2.36, // minutes apart
+            2.09,  // ln(1 + seconds apart / 20)
+            -5.91, // recurrence
+            -0.04, // the same rule
+            4.05,  // similarity, 0 to 1
+            0.88,  // near in the graph
+            -8.15, // far in the graph
+            -0.62, // minutes off the lag
+            -4.04, // near without a lag to expect
+            -0.91, // ln(1 + competing alerts)
+            0.2,   // one of them does not name its entity
+            -1.07, // and the crowd then
+            1.0,   // learned company; by judgement
+            -4.0,  // different systems; by judgement
         ])
     }
 }

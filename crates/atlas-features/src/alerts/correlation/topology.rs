@@ -114,7 +114,9 @@ impl Topology {
     fn lags(&self, from: u32) -> HashMap<u32, (u8, i8)> {
         let mut lags = HashMap::new();
         for (cause, up) in self.walk(from, CAUSES, NEIGHBOURS, |node| self.causes[node as usize].iter()) {
-            for (node, down) in self.walk(cause, CAUSES, NEIGHBOURS, |node| self.effects[node as usize].iter()) {
+            for (node, down) in
+                self.walk(cause, CAUSES, NEIGHBOURS, |node| self.effects[node as usize].iter())
+            {
                 let way = (up + down, down as i8 - up as i8);
                 let known = lags.entry(node).or_insert(way);
                 if way.0 < known.0 {
