@@ -7,6 +7,7 @@
 
 mod alerts;
 mod error;
+mod eval;
 mod ids;
 mod incidents;
 mod logs;
@@ -24,8 +25,10 @@ use std::sync::Arc;
 use atlas_inference::Inference;
 use atlas_retrieval::Retrieval;
 
+pub use alerts::correlation;
 pub use alerts::{Alerts, AlertsReport, Grouping, IncomingAlert};
 pub use error::FeatureError;
+pub use eval::{CorrelationOptions, CorrelationReport, RcaReport, evaluate_correlation, evaluate_rca};
 pub use incidents::{IncidentDraft, Incidents};
 pub use logs::{
     GroupingReport, LogLine, LogReport, Logs, Surge, SurgeKind, SurgeReport, Window, evaluate_templates,

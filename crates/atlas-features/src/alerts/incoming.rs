@@ -61,7 +61,7 @@ impl IncomingAlert {
     }
 
     /// The alert to keep, as if nothing was known of it; `position` is for the error.
-    pub(super) fn read(self, position: usize) -> Result<Alert, FeatureError> {
+    pub(crate) fn read(self, position: usize) -> Result<Alert, FeatureError> {
         let fingerprint = self.identity();
         let Self { fingerprint: _, status, labels, annotations, starts_at, ends_at, generator_url, source } =
             self;

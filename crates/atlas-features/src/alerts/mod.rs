@@ -2,6 +2,7 @@
 //!
 //! Not here: Alertmanager's wire format; that is the server's.
 
+pub mod correlation;
 mod grouping;
 mod incoming;
 

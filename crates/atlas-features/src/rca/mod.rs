@@ -12,6 +12,7 @@ mod evidence;
 mod pack;
 mod prompt;
 mod quotes;
+pub(crate) mod ranking;
 mod render;
 mod room;
 

@@ -346,6 +346,69 @@ pub(crate) enum Eval {
                             atlasai-tp eval templates ./HDFS_2k.log_structured.csv --json"
     )]
     Templates(EvalTemplatesArguments),
+    /// How alerts are correlated, on streams simulated from labelled incidents
+    #[command(
+        after_help = "DIR holds alerts.jsonl (alert_id, incident, alertname, entity, description) and incidents.jsonl\n\
+                            (_id, propagations: source, target). Noise comes from --rules (JSON lines: name, description);\n\
+                            left out, from DIR/../alerts-awesome-prometheus/rules.jsonl.\n\n\
+                            Examples:\n  \
+                            atlasai-tp eval correlation ./itbench-dev --json\n  \
+                            atlasai-tp eval correlation ./itbench-dev --topology off --noise 0.9 --rules ./rules.jsonl"
+    )]
+    Correlation(EvalCorrelationArguments),
+    /// How well causes are ranked without a model, on labelled incidents
+    #[command(
+        after_help = "DIR holds alerts.jsonl and incidents.jsonl as for `eval correlation`. The service graph is what the\n\
+                            other incidents show.\n\n\
+                            Example:\n  \
+                            atlasai-tp eval rca ./itbench-dev --json"
+    )]
+    Rca(EvalRcaArguments),
+}
+
+/// Whether something is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnOff {
+    /// It is
+    On,
+    /// It is not
+    Off,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalCorrelationArguments {
+    /// Folder of labelled incidents
+    pub(crate) dir: PathBuf,
+    /// Whether the service graph is known
+    #[arg(long, value_enum, default_value_t = OnOff::On)]
+    pub(crate) topology: OnOff,
+    /// Mean seconds between the starts of incidents
+    #[arg(long, default_value_t = 300.0)]
+    pub(crate) gap: f64,
+    /// Streams to simulate
+    #[arg(long, default_value_t = 200)]
+    pub(crate) streams: usize,
+    /// Of the random numbers
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Share of noise among all alerts, from 0 to below 1
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) noise: f64,
+    /// Rules that make the noise
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalRcaArguments {
+    /// Folder of labelled incidents
+    pub(crate) dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which legs an evaluation asks.

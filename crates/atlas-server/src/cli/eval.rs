@@ -13,7 +13,8 @@ use atlas_retrieval::eval::{self, Chunking, EvalSet, EvalStep, JudgedQuery};
 use serde_json::{Map, Value};
 
 use super::arguments::{
-    Eval, EvalChunking, EvalLegs, EvalRetrievalArguments, EvalStsArguments, EvalTemplatesArguments,
+    Eval, EvalChunking, EvalCorrelationArguments, EvalLegs, EvalRetrievalArguments, EvalStsArguments,
+    EvalTemplatesArguments, OnOff,
 };
 use super::{Output, progress};
 use crate::wiring;
@@ -24,6 +25,8 @@ pub(crate) async fn run(arguments: Eval, settings: Settings, output: &mut Output
         Eval::Retrieval(arguments) => retrieval(arguments, settings, output).await,
         Eval::Sts(arguments) => sts(arguments, settings, output).await,
         Eval::Templates(arguments) => templates(&arguments, output),
+        Eval::Correlation(arguments) => correlation(arguments, output),
+        Eval::Rca(arguments) => print(&atlas_features::evaluate_rca(&arguments.dir)?, arguments.json, output),
     }
 }
 
@@ -103,6 +106,20 @@ fn templates(arguments: &EvalTemplatesArguments, output: &mut Output) -> anyhow:
     let csv = std::fs::read(&arguments.file).with_context(|| format!("{shown} cannot be read"))?;
     let report = atlas_features::evaluate_templates(&String::from_utf8_lossy(&csv))
         .with_context(|| format!("{shown} is no labelled log"))?;
+    print(&report, arguments.json, output)
+}
+
+fn correlation(arguments: EvalCorrelationArguments, output: &mut Output) -> anyhow::Result<()> {
+    let beside = || arguments.dir.join("../alerts-awesome-prometheus/rules.jsonl");
+    let options = atlas_features::CorrelationOptions {
+        topology: arguments.topology == OnOff::On,
+        gap: arguments.gap,
+        streams: arguments.streams,
+        seed: arguments.seed,
+        noise: arguments.noise,
+        rules: Some(arguments.rules.clone().unwrap_or_else(beside)),
+    };
+    let report = atlas_features::evaluate_correlation(&arguments.dir, &options)?;
     print(&report, arguments.json, output)
 }
 
