@@ -33,8 +33,10 @@ pub(crate) use entity::{kind, named, normalised, stem, tokens};
 pub use groups::{Group, GroupId};
 use recent::{Filed, Key, Recent};
 pub use score::Reason;
+#[cfg(test)]
+pub(crate) use score::TERMS;
 use score::{MOST_CROWD, Relation};
-pub(crate) use score::{Observed, TERMS, Weights};
+pub(crate) use score::{Observed, Weights};
 pub use signal::Signal;
 pub use topology::Topology;
 use topology::{Distance, Neighbourhood};

@@ -106,7 +106,7 @@ impl Default for Weights {
             0.2,   // one of them does not name its entity
             -1.07, // and the crowd then
             1.0,   // learned company; by judgement
-            -4.0,  // different systems; by judgement
+            -12.0, // different systems; by judgement, more than all else can give
         ])
     }
 }

@@ -79,7 +79,7 @@ impl Signal {
             .iter()
             .filter(|word| word.len() > 2 && word.chars().all(char::is_alphabetic))
             .filter(|word| FILLER.binary_search(&word.as_str()).is_err())
-            .map(|word| entity::hash(word))
+            .map(entity::hash)
             .collect();
         words.sort_unstable();
         words.dedup();
