@@ -1,7 +1,7 @@
 //! Which alerting entity is the likely cause, without a model.
 //!
 //! Every entity that alerts is a candidate, and nothing else is: a cause that no evidence names is
-//! never named. Six observations are summed. The weights are round numbers by judgement, not
+//! never named. Seven observations are summed. The weights are round numbers by judgement, not
 //! fitted: where the text blames somebody that counts twice, because a rule's author or an
 //! operator wrote it down.
 

@@ -33,9 +33,9 @@ pub(crate) use entity::{kind, named, normalised, stem, tokens};
 pub use groups::{Group, GroupId};
 use recent::{Filed, Key, Recent};
 pub use score::Reason;
+use score::Relation;
 #[cfg(test)]
 pub(crate) use score::TERMS;
-use score::{MOST_CROWD, Relation};
 pub(crate) use score::{Observed, Weights};
 pub use signal::Signal;
 pub use topology::Topology;
@@ -294,7 +294,7 @@ impl Correlator {
 
     /// What is observed of an alert that would arrive now, and of each it would be compared to.
     #[cfg(test)]
-    pub(crate) fn observe(&mut self, signal: &Signal, now: f64) -> Vec<(RecordId, Observed)> {
+    pub(crate) fn observe(&self, signal: &Signal, now: f64) -> Vec<(RecordId, Observed)> {
         let crowd = self.crowd(signal, now);
         let compared = self.compare(signal, crowd, now);
         compared.into_iter().map(|(key, seen)| (self.entries[&key].signal.id.clone(), seen)).collect()
@@ -304,24 +304,19 @@ impl Correlator {
         seen.score(&self.weights) + self.settings.leaning
     }
 
-    /// Alerts of late that compete for being the reason: those around the entity where the graph
-    /// knows it, else all.
-    fn crowd(&mut self, signal: &Signal, now: f64) -> (u32, u32) {
+    /// Alerts of late that compete for being the reason: all of them, and those that name their
+    /// entity. Of these only the ones around the entity count where the graph knows it; an alert
+    /// whose text is not about its entity may as well belong anywhere.
+    fn crowd(&self, signal: &Signal, now: f64) -> (u32, u32) {
         let since = now - CROWD_SECONDS;
+        let (all, named) = self.recent.all.count(since);
         let around = signal.entity.as_deref().and_then(|entity| self.topology.around(entity));
-        let Some(around) = around else { return self.recent.all.count(since) };
-        let (mut all, mut named) = (0, 0);
-        for timeline in around.names.iter().filter_map(|name| self.recent.of_entity(name)) {
-            let (more, more_named) = timeline.count(since);
-            (all, named) = (all + more, named + more_named);
-            if all > MOST_CROWD && named > MOST_CROWD {
-                break;
-            }
-        }
-        (all, named)
+        let Some(around) = around else { return (all, named) };
+        let near = around.names.iter().filter_map(|name| self.recent.of_entity(name));
+        (all, near.map(|timeline| timeline.count(since).1).sum())
     }
 
-    fn compare(&mut self, signal: &Signal, crowd: (u32, u32), now: f64) -> Vec<(Key, Observed)> {
+    fn compare(&self, signal: &Signal, crowd: (u32, u32), now: f64) -> Vec<(Key, Observed)> {
         let since = now - self.settings.window.as_secs_f64();
         let around = signal.entity.as_deref().and_then(|entity| self.topology.around(entity));
         let mut found: Vec<Key> = Vec::with_capacity(LATEST + OF_ENTITY + OF_NEIGHBOURS + OF_RULE);

@@ -92,19 +92,19 @@ pub(crate) struct Weights(pub(crate) [f32; TERMS]);
 impl Default for Weights {
     fn default() -> Self {
         Self([
-            2.63,  // constant
-            -2.36, // minutes apart
-            2.09,  // ln(1 + seconds apart / 20)
-            -5.91, // recurrence
-            -0.04, // the same rule
-            4.05,  // similarity, 0 to 1
-            0.88,  // near in the graph
-            -8.15, // far in the graph
+            2.47,  // constant
+            -2.44, // minutes apart
+            2.14,  // ln(1 + seconds apart / 20)
+            -6.11, // recurrence
+            -0.15, // the same rule
+            4.36,  // similarity, 0 to 1
+            1.07,  // near in the graph
+            -5.69, // far in the graph
             -0.62, // minutes off the lag
-            -4.04, // near without a lag to expect
-            -0.91, // ln(1 + competing alerts)
-            0.2,   // one of them does not name its entity
-            -1.07, // and the crowd then
+            -3.32, // near without a lag to expect
+            -0.88, // ln(1 + competing alerts)
+            2.86,  // one of them does not name its entity
+            -1.75, // and the crowd then
             1.0,   // learned company; by judgement
             -12.0, // different systems; by judgement, more than all else can give
         ])
@@ -130,8 +130,8 @@ pub(super) struct Relation {
 }
 
 /// Alerts that compete count up to here: beyond, a storm would leave nothing together.
-pub(super) const MOST_NAMED_CROWD: u32 = 60;
-pub(super) const MOST_CROWD: u32 = 200;
+const MOST_NAMED_CROWD: u32 = 60;
+const MOST_CROWD: u32 = 200;
 
 impl Observed {
     /// `earlier` arrived before `later`.
