@@ -6,6 +6,7 @@
 //! Not here: HTTP, wire formats, settings. That is `atlas-server`.
 
 mod alerts;
+mod ask;
 mod error;
 mod eval;
 mod ids;
@@ -27,8 +28,14 @@ use atlas_retrieval::Retrieval;
 
 pub use alerts::correlation;
 pub use alerts::{Alerts, AlertsReport, Grouping, IncomingAlert};
+pub use ask::{
+    Clock, Condition, Field, Question, Said, Span, Term, TermKind, TimeRange, Understood, Vocabulary,
+};
 pub use error::FeatureError;
-pub use eval::{CorrelationOptions, CorrelationReport, RcaReport, evaluate_correlation, evaluate_rca};
+pub use eval::{
+    AskReport, CorrelationOptions, CorrelationReport, JudgedQuestion, RcaReport, evaluate_ask,
+    evaluate_correlation, evaluate_rca,
+};
 pub use incidents::{IncidentDraft, Incidents};
 pub use logs::{
     GroupingReport, LogLine, LogReport, Logs, Surge, SurgeKind, SurgeReport, Window, evaluate_templates,

@@ -121,6 +121,9 @@ pub struct EvalReport {
     /// One over the rank of the first relevant hit among ten.
     #[serde(rename = "mrr@10")]
     pub mrr_at_10: f64,
+    /// Share of the queries with a relevant hit among the first ten.
+    #[serde(rename = "hit@10")]
+    pub hit_at_10: f64,
     /// The part of the relevant documents among the first hundred.
     #[serde(rename = "recall@100")]
     pub recall_at_100: f64,
@@ -198,6 +201,16 @@ impl EvalSet {
         match queries {
             Some(queries) => read::set(dir, queries),
             None => read::set(dir, &dir.join("queries.jsonl")),
+        }
+    }
+
+    /// Asks another text for every query. One that leaves nothing is asked as it is.
+    pub fn ask_instead(&mut self, mut other: impl FnMut(&str) -> String) {
+        for (_, text) in &mut self.queries {
+            let asked = other(text);
+            if !asked.trim().is_empty() {
+                *text = asked;
+            }
         }
     }
 

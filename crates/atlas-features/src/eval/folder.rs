@@ -80,7 +80,7 @@ pub(super) fn rules(file: &Path) -> Result<Vec<Rule>, FeatureError> {
     lines(file)
 }
 
-fn lines<T: DeserializeOwned>(file: &Path) -> Result<Vec<T>, FeatureError> {
+pub(super) fn lines<T: DeserializeOwned>(file: &Path) -> Result<Vec<T>, FeatureError> {
     let shown = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|error| {
         FeatureError::invalid(shown.clone(), error.to_string(), "see --help for the layout")

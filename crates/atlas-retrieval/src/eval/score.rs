@@ -10,6 +10,7 @@ use super::EvalReport;
 pub(super) struct Scores {
     ndcg: f64,
     reciprocal: f64,
+    n_hit: usize,
     recall: f64,
     times: Vec<Duration>,
 }
@@ -23,6 +24,7 @@ impl Scores {
         self.ndcg += ndcg;
         let first = found.iter().take(10).position(|grade| *grade > 0);
         self.reciprocal += first.map_or(0.0, |position| 1.0 / (position + 1) as f64);
+        self.n_hit += usize::from(first.is_some());
         let n_relevant = ideal.iter().filter(|grade| **grade > 0).count();
         let n_found = found.iter().take(100).filter(|grade| **grade > 0).count();
         self.recall += n_found as f64 / n_relevant as f64;
@@ -38,6 +40,7 @@ impl Scores {
         EvalReport {
             ndcg_at_10: mean(self.ndcg),
             mrr_at_10: mean(self.reciprocal),
+            hit_at_10: mean(self.n_hit as f64),
             recall_at_100: mean(self.recall),
             queries,
             docs,

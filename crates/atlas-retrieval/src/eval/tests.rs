@@ -19,6 +19,7 @@ fn check_ranking(found: &[&str], grades: &[(&str, u32)], ndcg: f64, mrr: f64, re
     let report = scores.report(9);
     close(report.ndcg_at_10, ndcg);
     close(report.mrr_at_10, mrr);
+    close(report.hit_at_10, if mrr > 0.0 { 1.0 } else { 0.0 });
     close(report.recall_at_100, recall);
     close(report.p50_ms, 3.0);
 }
@@ -62,7 +63,7 @@ fn report_fields_have_their_usual_names() {
         .keys()
         .cloned()
         .collect();
-    for name in ["ndcg@10", "mrr@10", "recall@100", "queries", "docs", "p50_ms"] {
+    for name in ["ndcg@10", "mrr@10", "hit@10", "recall@100", "queries", "docs", "p50_ms"] {
         assert!(names.iter().any(|found| found == name), "{name}");
     }
 }

@@ -364,6 +364,29 @@ pub(crate) enum Eval {
                             atlasai-tp eval rca ./itbench-dev --json"
     )]
     Rca(EvalRcaArguments),
+    /// How well questions are read, or what their answers are worth
+    #[command(
+        after_help = "DIR holds nl_logql_pairs.jsonl or openstack_questions.jsonl (JSON lines: question, logql): the time and\n\
+                            the fields that are read from each question are compared with its LogQL query. Or it is in BEIR\n\
+                            layout as for `eval retrieval`: its questions are read first, then searched.\n\n\
+                            Examples:\n  \
+                            atlasai-tp eval ask ./nl2logql --json\n  \
+                            atlasai-tp eval ask ./nl2logql --details judged.jsonl\n  \
+                            atlasai-tp eval ask ./logqa-hdfs --json"
+    )]
+    Ask(EvalAskArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalAskArguments {
+    /// Folder of questions
+    pub(crate) dir: PathBuf,
+    /// Write a JSON line per question: how it was read, or what was found
+    #[arg(long, value_name = "FILE")]
+    pub(crate) details: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Whether something is given.

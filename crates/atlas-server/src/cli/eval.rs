@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use atlas_config::Settings;
+use atlas_domain::Timestamp;
+use atlas_features::{Clock, Question, Vocabulary};
 use atlas_guard::Guard;
 use atlas_retrieval::Legs;
-use atlas_retrieval::eval::{self, Chunking, EvalSet, EvalStep, JudgedQuery};
+use atlas_retrieval::eval::{self, Chunking, EvalSet, EvalStep};
 use serde_json::{Map, Value};
 
 use super::arguments::{
-    Eval, EvalChunking, EvalCorrelationArguments, EvalLegs, EvalRetrievalArguments, EvalStsArguments,
-    EvalTemplatesArguments, OnOff,
+    Eval, EvalAskArguments, EvalChunking, EvalCorrelationArguments, EvalLegs, EvalRetrievalArguments,
+    EvalStsArguments, EvalTemplatesArguments, OnOff,
 };
 use super::{Output, progress};
 use crate::wiring;
@@ -26,6 +28,7 @@ pub(crate) async fn run(arguments: Eval, settings: Settings, output: &mut Output
         Eval::Sts(arguments) => sts(arguments, settings, output).await,
         Eval::Templates(arguments) => templates(&arguments, output),
         Eval::Correlation(arguments) => correlation(arguments, output),
+        Eval::Ask(arguments) => ask(arguments, settings, output).await,
         Eval::Rca(arguments) => print(&atlas_features::evaluate_rca(&arguments.dir)?, arguments.json, output),
     }
 }
@@ -36,6 +39,36 @@ async fn retrieval(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let set = EvalSet::load(&arguments.dir, arguments.queries.as_deref())?;
+    search(&set, &arguments, settings, output).await
+}
+
+/// Reads questions and compares with their queries; where answers are judged, what a question
+/// leaves to be looked for is searched.
+async fn ask(arguments: EvalAskArguments, settings: Settings, output: &mut Output) -> anyhow::Result<()> {
+    let EvalAskArguments { dir, details, json } = arguments;
+    if dir.join("corpus.jsonl").exists() {
+        let (clock, vocabulary) = (Clock::utc(Timestamp::now()), Vocabulary::default());
+        let mut set = EvalSet::load(&dir, None)?;
+        set.ask_instead(|text| Question::read(text, clock, &vocabulary).query);
+        let (legs, chunking) = (EvalLegs::Hybrid, EvalChunking::Product);
+        let arguments = EvalRetrievalArguments { dir, queries: None, legs, chunking, details, json };
+        return search(&set, &arguments, settings, output).await;
+    }
+    let (report, judged) = atlas_features::evaluate_ask(&dir)?;
+    if let Some(file) = details {
+        let mut details = Details::create(&file)?;
+        judged.iter().for_each(|question| details.write(question));
+        details.finish()?;
+    }
+    print(&report, json, output)
+}
+
+async fn search(
+    set: &EvalSet,
+    arguments: &EvalRetrievalArguments,
+    settings: Settings,
+    output: &mut Output,
+) -> anyhow::Result<()> {
     let legs = match arguments.legs {
         EvalLegs::Lexical => Legs::LEXICAL,
         EvalLegs::Vector => Legs::VECTOR,
@@ -60,7 +93,7 @@ async fn retrieval(
         EvalStep::Judged(query) => details.iter_mut().for_each(|details| details.write(&query)),
     };
     let guard = Arc::new(Guard::new());
-    let report = eval::evaluate(&set, embedding, guard, legs, chunking, &mut observe).await?;
+    let report = eval::evaluate(set, embedding, guard, legs, chunking, &mut observe).await?;
     details.map_or(Ok(()), Details::finish)?;
     bar.finish_and_clear();
     print(&report, arguments.json, output)
@@ -81,7 +114,7 @@ impl Details {
         Ok(Self { file: BufWriter::new(file), shown, written: Ok(()) })
     }
 
-    fn write(&mut self, query: &JudgedQuery<'_>) {
+    fn write(&mut self, query: &impl serde::Serialize) {
         if self.written.is_ok() {
             self.written = serde_json::to_writer(&mut self.file, query)
                 .map_err(std::io::Error::from)
