@@ -1,4 +1,5 @@
-//! What people use: log templates, alert grouping, incidents, runbooks and root cause analysis.
+//! What people use: log templates, alert grouping, incidents, runbooks, root cause analysis and
+//! questions in plain words.
 //!
 //! Each folder is one feature on the two paths: it reads and writes through `atlas-retrieval`
 //! and asks models through `atlas-inference`. Every function takes the tenant's scope first.
@@ -29,7 +30,8 @@ use atlas_retrieval::Retrieval;
 pub use alerts::correlation;
 pub use alerts::{Alerts, AlertsReport, Grouping, IncomingAlert};
 pub use ask::{
-    Clock, Condition, Field, Question, Said, Span, Term, TermKind, TimeRange, Understood, Vocabulary,
+    AnsweredBy, Ask, AskAnswer, AskPassage, AskProgress, AskRequest, Clock, Condition, Field, ModelPart,
+    Question, Said, Sentence, Span, Term, TermKind, TimeRange, Understood, Vocabulary, Widening,
 };
 pub use error::FeatureError;
 pub use eval::{
@@ -54,6 +56,7 @@ pub struct Features {
     incidents: Incidents,
     runbooks: Runbooks,
     rca: Rca,
+    ask: Ask,
 }
 
 impl Features {
@@ -69,7 +72,8 @@ impl Features {
             alerts: Alerts::new(retrieval.clone(), grouping),
             incidents: Incidents::new(retrieval.clone()),
             runbooks: Runbooks::new(retrieval.clone()),
-            rca: Rca::new(retrieval, inference),
+            rca: Rca::new(retrieval.clone(), inference.clone()),
+            ask: Ask::new(retrieval, inference),
         }
     }
 
@@ -96,5 +100,10 @@ impl Features {
     /// Root cause analysis.
     pub fn rca(&self) -> &Rca {
         &self.rca
+    }
+
+    /// Questions in plain words.
+    pub fn ask(&self) -> &Ask {
+        &self.ask
     }
 }

@@ -220,6 +220,12 @@ fn cued(words: &[Word<'_>], known: &Vocabulary) -> Option<Found> {
         && field != Field::Source
         && !NO_NAMES.contains(&word.lower.as_str())
         && word.text.chars().all(|c| c.is_alphanumeric() || c == '_');
+    // `which file is blk_17819`: an id is no name, and a file is one by its ending.
+    let is_id = field != Field::Host && has_long_number(word.text);
+    let is_path = words[at].lower == "file" && !(word.text.contains('.') && joint == 0);
+    if is_id || is_path {
+        return None;
+    }
     let is_host = field == Field::Host && word.text.contains('.') && !word.text.contains('/');
     if !(word.quoted || word.is_distinctive() || plain || is_host) {
         return None;
@@ -276,7 +282,7 @@ fn spoken(before: Option<&Word<'_>>, words: &[Word<'_>], known: &Vocabulary) -> 
         .find_map(|field| longest(words, field, known).map(|(value, n_words)| (field, value, n_words)))?;
     let plain = n_words == 1 && !words[0].quoted && value.chars().all(char::is_alphabetic);
     let placed = before.is_some_and(|word| word.is(&BEFORE));
-    if (plain && !placed) || (plain && field == Field::Source) {
+    if plain && (!placed || field == Field::Source) {
         return None;
     }
     Some(Found { field, values: vec![value], value: 0..n_words, taken: n_words, is_cut: false })

@@ -93,6 +93,9 @@ pub struct Understood {
     pub query: String,
     /// What was said and could not be used, in words for people.
     pub notes: Vec<String>,
+    /// It asks for the time since a deploy.
+    #[serde(skip)]
+    pub wants_deploy: bool,
 }
 
 /// A question.
@@ -185,6 +188,7 @@ impl Reading<'_> {
             let Some(place) = self.span(at, when.taken) else { break };
             self.take(at, when.taken);
             at += when.taken;
+            self.understood.wants_deploy |= when.of_deploy;
             let Some(range) = when.range else {
                 let phrase = &self.text[place];
                 self.understood.notes.push(format!("\"{phrase}\" is not used: no deploy is known"));

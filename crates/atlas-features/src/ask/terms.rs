@@ -25,15 +25,7 @@ pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Said<Term>> {
         let before = at.checked_sub(1).map(|at| &words[at]);
         if let Some(kind) = kind(word.text) {
             add(kind, word.span.clone());
-        } else if before
-            .is_some_and(|before| before.is(&["user", "username", "login", "account"]) && !before.closes)
-            && (word.quoted || word.closes || is_name_of_a_user(words.get(at + 1)))
-            && !word.is(&["is", "was", "has", "names", "name", "experience", "attempts", "accounts"])
-        {
-            add(TermKind::User, word.span.clone());
-        } else if word.is(&["root", "admin"])
-            && words.get(at + 1).is_some_and(|next| next.is(&["user", "login"]))
-        {
+        } else if is_user(before, word, words.get(at + 1)) {
             add(TermKind::User, word.span.clone());
         }
     }
@@ -46,7 +38,18 @@ pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Said<Term>> {
     terms
 }
 
-/// `user fztu in X`, `user bob from Y`: what follows is another part of the sentence.
+/// `user bob`, `the root user`.
+fn is_user(before: Option<&Word<'_>>, word: &Word<'_>, next: Option<&Word<'_>>) -> bool {
+    if word.is(&["root", "admin"]) && next.is_some_and(|next| next.is(&["user", "login"])) {
+        return true;
+    }
+    let cued =
+        before.is_some_and(|before| before.is(&["user", "username", "login", "account"]) && !before.closes);
+    let no_name = ["is", "was", "has", "names", "name", "experience", "attempts", "accounts"];
+    cued && !word.is(&no_name) && (word.quoted || word.closes || is_name_of_a_user(next))
+}
+
+/// `user eve in X`, `user bob from Y`: what follows is another part of the sentence.
 fn is_name_of_a_user(next: Option<&Word<'_>>) -> bool {
     next.is_none_or(|next| {
         next.is(&["in", "on", "from", "for", "at", "with", "over", "across", "and", "during", "since"])

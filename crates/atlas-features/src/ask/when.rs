@@ -21,6 +21,8 @@ pub(super) struct When {
     pub(super) taken: usize,
     /// What it means; `None` for a deploy that nobody knows.
     pub(super) range: Option<TimeRange>,
+    /// It counts from a deploy.
+    pub(super) of_deploy: bool,
 }
 
 /// The time that begins at the first of these words.
@@ -41,7 +43,7 @@ pub(super) fn read(words: &[Word<'_>], clock: Clock) -> Option<When> {
 }
 
 fn some(taken: usize, range: Option<TimeRange>) -> Option<When> {
-    range.map(|range| When { taken, range: Some(range) })
+    range.map(|range| When { taken, range: Some(range), of_deploy: false })
 }
 
 /// `[the] last 6 hours`, `the past week`, `this week`, `last week`.
@@ -158,7 +160,7 @@ fn bounded(words: &[Word<'_>], clock: Clock, from: bool) -> Option<When> {
         let since = first.is(&["since", "after"]);
         if let Some(taken) = deploy(&words[1..]) {
             let range = clock.deployed_at.map(|at| one_sided(at, since));
-            return Some(When { taken: taken + 1, range });
+            return Some(When { taken: taken + 1, range, of_deploy: true });
         }
         let (at, n_at) = moment::read(&words[1..], clock)?;
         let (date, n_date) = trailing_day(&words[1 + n_at..], clock);

@@ -98,7 +98,7 @@ pub(super) fn schema() -> JsonSchema {
 }
 
 /// An object that requires every property and allows no other.
-fn object(properties: Value) -> Value {
+pub(crate) fn object(properties: Value) -> Value {
     let required: Vec<&String> = properties.as_object().into_iter().flat_map(|names| names.keys()).collect();
     json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
 }

@@ -31,6 +31,15 @@ pub use answer::{Citation, Confidence, Hypothesis, NextStep, Verdict};
 pub use evidence::{Evidence, EvidenceKind};
 pub use pack::Omitted;
 
+/// What every answer with quotations is made with, root causes or not.
+pub(crate) mod quoting {
+    pub(crate) use super::answer::object;
+    pub(crate) use super::pack::tokens;
+    pub(crate) use super::prompt::fill;
+    pub(crate) use super::quotes::occurs;
+    pub(crate) use super::room::{LEAST_EVIDENCE_TOKENS, share};
+}
+
 use crate::error::FeatureError;
 use crate::records;
 use pack::Pack;

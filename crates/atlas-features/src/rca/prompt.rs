@@ -66,7 +66,7 @@ fn omitted(pack: &Pack) -> String {
 
 /// Fills `{{name}}` in one pass over the template, so that a filled-in text is never read as a
 /// template itself.
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
+pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(start) = rest.find("{{") {

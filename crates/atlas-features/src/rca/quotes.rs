@@ -66,7 +66,7 @@ fn holds(citation: &Citation, evidence: &[Evidence]) -> bool {
 }
 
 /// Whether a quotation stands in a text.
-pub(super) fn occurs(quote: &str, text: &str) -> bool {
+pub(crate) fn occurs(quote: &str, text: &str) -> bool {
     let text = single_spaced(text);
     let quote = single_spaced(quote);
     let bare = quote.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '“' | '”'));

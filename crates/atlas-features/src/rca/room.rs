@@ -14,19 +14,19 @@ const WRAPPING_TOKENS: u64 = 300;
 
 /// Below this an analysis has no evidence worth the name; the model's context is too small. Low,
 /// because tokens are estimated: a model without sub-words has one for every character.
-pub(super) const LEAST_EVIDENCE_TOKENS: usize = 150;
+pub(crate) const LEAST_EVIDENCE_TOKENS: usize = 150;
 
 /// The shares of a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
-    pub(super) evidence_tokens: usize,
-    pub(super) answer_tokens: u32,
+pub(crate) struct Room {
+    pub(crate) evidence_tokens: usize,
+    pub(crate) answer_tokens: u32,
     /// The context is the reason for less evidence than was wanted.
-    pub(super) is_small: bool,
+    pub(crate) is_small: bool,
 }
 
 /// Shares out a context. `frame_tokens` are those of the prompt without evidence.
-pub(super) fn share(limits: Option<Limits>, frame_tokens: usize, wanted_tokens: usize) -> Room {
+pub(crate) fn share(limits: Option<Limits>, frame_tokens: usize, wanted_tokens: usize) -> Room {
     let limits = limits.as_ref();
     let (context, most_output) =
         (limits.and_then(|limits| limits.context_tokens), limits.and_then(|limits| limits.max_output_tokens));

@@ -1,6 +1,7 @@
 //! Features on a real store, with a bag of words as the engine and a scripted model.
 
 mod alerts;
+mod ask;
 mod demo;
 mod logs;
 mod rca;
