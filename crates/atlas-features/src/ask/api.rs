@@ -86,8 +86,8 @@ pub enum AnsweredBy {
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AskPassage {
-    /// `P1`, `P2` and so on, best first.
-    pub id: String,
+    /// `P1`, `P2` and so on, best first: what citations name.
+    pub evidence_id: String,
     /// Which record.
     #[serde(flatten)]
     pub key: RecordKey,

@@ -249,11 +249,11 @@ fn passage(
     score: Option<f32>,
 ) -> AskPassage {
     let Passage { heading, text } = passage;
-    AskPassage { id: String::new(), key, title, heading, text, facets, score, contains: Vec::new() }
+    AskPassage { evidence_id: String::new(), key, title, heading, text, facets, score, contains: Vec::new() }
 }
 
 fn number(passages: &mut [AskPassage]) {
-    passages.iter_mut().zip(1..).for_each(|(passage, number)| passage.id = format!("P{number}"));
+    passages.iter_mut().zip(1..).for_each(|(passage, number)| passage.evidence_id = format!("P{number}"));
 }
 
 /// Which conditions are why nothing matches: each is left out once, then all of them.

@@ -15,6 +15,7 @@ mod lookup;
 mod moment;
 mod names;
 mod question;
+mod states;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -159,7 +160,7 @@ fn clock(utc_offset: Option<&str>, now: Timestamp) -> Result<Clock, FeatureError
 /// The passages as the answer, until a model has one.
 fn from_passages(understood: Understood, wanted: &Wanted, found: Found) -> AskAnswer {
     let Found { passages, matches, confidence, degraded, is_list } = found;
-    let first = passages.first().map(|passage| passage.id.as_str()).unwrap_or_default();
+    let first = passages.first().map(|passage| passage.evidence_id.as_str()).unwrap_or_default();
     let answer = match (is_list, passages.len()) {
         (true, 1) => "one record matches the conditions".to_owned(),
         (true, shown) => format!("the newest {shown} records that match the conditions"),

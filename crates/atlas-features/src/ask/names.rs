@@ -1,7 +1,8 @@
-//! Names of services, hosts, sources and components, and severities and states.
+//! Names of services, hosts, sources and components.
 
 use std::ops::Range;
 
+use super::states;
 use super::vocabulary::{Field, VALUE_WORDS, Vocabulary};
 use super::words::Word;
 
@@ -131,34 +132,6 @@ const AFTER_A_NAME: [&str; 34] = [
     "per",
 ];
 
-const SEVERITIES: [&str; 25] = [
-    "trace",
-    "debug",
-    "info",
-    "notice",
-    "warn",
-    "warning",
-    "error",
-    "err",
-    "fatal",
-    "critical",
-    "crit",
-    "emergency",
-    "alert",
-    "high",
-    "medium",
-    "low",
-    "major",
-    "minor",
-    "page",
-    "ticket",
-    "p1",
-    "p2",
-    "p3",
-    "sev1",
-    "sev2",
-];
-
 /// Reads a condition that begins at the first of `words`, all of which are free: they
 /// end where the sentence ends, or where something was taken.
 pub(super) fn read(before: Option<&Word<'_>>, words: &[Word<'_>], known: &Vocabulary) -> Option<Found> {
@@ -166,8 +139,8 @@ pub(super) fn read(before: Option<&Word<'_>>, words: &[Word<'_>], known: &Vocabu
     if first.in_phrase {
         return None;
     }
-    severity(before, words, known)
-        .or_else(|| status(words))
+    states::severity(before, words, known)
+        .or_else(|| states::status(words))
         .or_else(|| cued(words, known))
         .or_else(|| before_its_cue(words, known))
         .or_else(|| logs_of(words, known))
@@ -200,8 +173,10 @@ fn cued(words: &[Word<'_>], known: &Vocabulary) -> Option<Found> {
     let word = words.get(start).filter(|word| !word.in_phrase)?;
     if matches!(field, Field::Severity | Field::Status) {
         let values = match field {
-            Field::Severity if SEVERITIES.contains(&word.lower.as_str()) => spellings(&word.lower, false),
-            Field::Status => states(&word.lower)?,
+            Field::Severity if states::SEVERITIES.contains(&word.lower.as_str()) => {
+                states::spellings(&word.lower, false)
+            }
+            Field::Status => states::states(&word.lower)?,
             _ => vec![known.of(field, &word.lower)?.to_owned()],
         };
         return Some(Found { field, values, value: start..start + 1, taken: start + 1, is_cut: true });
@@ -331,80 +306,4 @@ fn longest(words: &[Word<'_>], field: Field, known: &Vocabulary) -> Option<(Stri
         let name = words[..count].iter().map(|word| word.lower.as_str()).collect::<Vec<_>>().join(" ");
         known.of(field, &name).map(|value| (value.to_owned(), count))
     })
-}
-
-/// `critical alerts`, `error logs`, `ERROR lines`, `warning level`.
-fn severity(before: Option<&Word<'_>>, words: &[Word<'_>], known: &Vocabulary) -> Option<Found> {
-    let (first, noun) = (words.first()?, words.get(1)?);
-    let lower = first.lower.as_str();
-    if first.closes || !(SEVERITIES.contains(&lower) || known.of(Field::Severity, lower).is_some()) {
-        return None;
-    }
-    let capitals = first.text.len() > 3 && first.text.chars().all(char::is_uppercase);
-    let of_logs = noun.is(&["log", "logs", "line", "lines", "entry", "entries", "level", "levels"]);
-    let of_alerts = noun.is(&["alert", "alerts", "incident", "incidents", "severity", "priority"]);
-    let of_messages = capitals && noun.is(&["message", "messages", "event", "events"]);
-    // `the level of error logs` said it before.
-    if before.is_some_and(|word| word.is(&["level", "severity"])) || !(of_logs || of_alerts || of_messages) {
-        return None;
-    }
-    // `log level` is a noun; so is `alert level`.
-    if of_logs && matches!(lower, "alert" | "page" | "ticket") {
-        return None;
-    }
-    let is_cue = noun.is(&["level", "levels", "severity", "priority"]);
-    let taken = 1 + usize::from(is_cue);
-    Some(Found {
-        field: Field::Severity,
-        values: spellings(lower, of_logs),
-        value: 0..1,
-        taken,
-        is_cut: true,
-    })
-}
-
-/// A level under the names that records have it by: log lines have those of this product, alerts
-/// those of their rules.
-fn spellings(said: &str, of_logs: bool) -> Vec<String> {
-    let others: &[&str] = match said {
-        "warning" => &["warn"],
-        "warn" => &["warning"],
-        "err" => &["error"],
-        "notice" => &["info"],
-        "crit" => &["critical", "fatal"],
-        "critical" if of_logs => &["fatal"],
-        _ => &[],
-    };
-    [said].into_iter().chain(others.iter().copied()).map(str::to_owned).collect()
-}
-
-/// `open incidents`, `firing alerts`, `alerts are firing`.
-fn status(words: &[Word<'_>]) -> Option<Found> {
-    let nouns = ["incident", "incidents", "alert", "alerts"];
-    let (first, second) = (words.first()?, words.get(1)?);
-    let (at, values) = if second.is(&nouns) && !first.closes {
-        (0, states(&first.lower)?)
-    } else if first.is(&nouns) {
-        let skip = words[1..]
-            .iter()
-            .take_while(|word| word.is(&["are", "is", "still", "currently", "that", "were"]))
-            .count();
-        (1 + skip, (skip > 0).then(|| words.get(1 + skip).and_then(|word| states(&word.lower)))??)
-    } else {
-        return None;
-    };
-    // The noun is part of what is looked for.
-    Some(Found { field: Field::Status, values, value: at..at + 1, taken: at + 1, is_cut: at == 0 })
-}
-
-fn states(word: &str) -> Option<Vec<String>> {
-    let states: &[&str] = match word {
-        "open" => &["open"],
-        "firing" => &["firing"],
-        "mitigated" => &["mitigated"],
-        "resolved" | "closed" => &["resolved"],
-        "unresolved" | "active" | "ongoing" => &["open", "mitigated", "firing"],
-        _ => return None,
-    };
-    Some(states.iter().map(|state| (*state).to_owned()).collect())
 }

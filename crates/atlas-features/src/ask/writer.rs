@@ -119,7 +119,7 @@ fn within(passages: &[AskPassage], budget_tokens: usize) -> Vec<Shown> {
         let cost = quoting::tokens(&text) + FENCE_TOKENS;
         if cost <= left {
             left -= cost;
-            shown.push(Shown { id: passage.id.clone(), text });
+            shown.push(Shown { id: passage.evidence_id.clone(), text });
         }
     }
     shown

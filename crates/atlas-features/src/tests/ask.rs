@@ -53,7 +53,7 @@ async fn what_a_question_says_filters_what_is_found() {
     assert_eq!((answer.answered_by, &answer.model), (AnsweredBy::Retrieval, &ModelPart::NotAsked));
     assert!(!answer.passages.is_empty());
     assert!(answer.passages.iter().all(|passage| answer.filter.matches(&passage.facets)));
-    assert_eq!(answer.passages[0].id, "P1");
+    assert_eq!(answer.passages[0].evidence_id, "P1");
     assert!(matches!(stages[..], [AskProgress::Understood { .. }, AskProgress::Found { .. }]), "{stages:?}");
     assert!(bench.model.requests().is_empty());
     serde_json::to_value(&answer).expect("JSON");
@@ -142,7 +142,7 @@ async fn first_passage(bench: &Bench) -> (String, String) {
     let (answer, _) = ask(bench, without_model(QUESTION)).await.expect("an answer");
     let passage = &answer.passages[0];
     let quote = passage.text.split_whitespace().take(8).collect::<Vec<_>>().join(" ");
-    (passage.id.clone(), quote)
+    (passage.evidence_id.clone(), quote)
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use atlas_domain::{Check, Fault, RecordId, Retry};
 use atlas_embed::{EmbedStats, Embedding};
-use atlas_features::{FeatureError, Features, RcaAnswer, RcaProgress, RcaRequest};
+use atlas_features::{FeatureError, Features, RcaRequest};
 use atlas_inference::{Inference, InferenceError, hint};
 use atlas_llm::CapabilityProfile;
 use axum::extract::State;
@@ -213,33 +213,45 @@ pub(crate) async fn rca(
         // A reader that has gone drops this future too.
         features.rca().explain(&scope, request, move |stage| drop(sender.send(stage))).await
     });
+    Ok(streamed(work, progress, stopping, request_id))
+}
+
+/// Work as events: its stages as `progress`, then `answer` or `error`.
+pub(super) fn streamed<P: Serialize + Send + 'static, A: Serialize + Send + 'static>(
+    work: BoxFuture<'static, Result<A, FeatureError>>,
+    progress: UnboundedReceiver<P>,
+    stopping: CancellationToken,
+    request_id: RequestId,
+) -> Response {
     let events =
         events(Running { work, progress, stopping, request_id, ready: VecDeque::new(), over: false });
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
     // nginx buffers answers unless told not to.
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
-fn wants_events(headers: &HeaderMap) -> bool {
+pub(super) fn wants_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accepted
         .split(',')
         .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
 }
 
-/// An analysis that is being streamed. Dropping it, as a client that goes away does, cancels the
+/// Work that is being streamed. Dropping it, as a client that goes away does, cancels the
 /// call to the provider.
-struct Running {
-    work: BoxFuture<'static, Result<RcaAnswer, FeatureError>>,
-    progress: UnboundedReceiver<RcaProgress>,
+struct Running<P, A> {
+    work: BoxFuture<'static, Result<A, FeatureError>>,
+    progress: UnboundedReceiver<P>,
     stopping: CancellationToken,
     request_id: RequestId,
     ready: VecDeque<Event>,
     over: bool,
 }
 
-fn events(running: Running) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+fn events<P: Serialize + Send, A: Serialize + Send>(
+    running: Running<P, A>,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send {
     stream::unfold(running, |mut running| async move {
         loop {
             if let Some(event) = running.ready.pop_front() {

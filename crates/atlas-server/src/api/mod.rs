@@ -2,6 +2,7 @@
 
 pub(crate) mod ai;
 pub(crate) mod alerts;
+pub(crate) mod ask;
 pub(crate) mod backups;
 pub(crate) mod health;
 pub(crate) mod import;

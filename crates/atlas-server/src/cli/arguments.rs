@@ -52,6 +52,16 @@ pub(crate) enum Command {
                             atlasai-tp import logs /var/log/app.log --service checkout"
     )]
     Import(ImportArguments),
+    /// Ask a question in plain words
+    #[command(
+        after_help = "Times (\"last night\", \"since the deploy\"), services, hosts, severities and states in the question become\n\
+                            conditions, which are shown. With a provider a model answers from what was found.\n\n\
+                            Examples:\n  \
+                            atlasai-tp ask \"why did checkout fail last night?\"\n  \
+                            atlasai-tp ask \"critical alerts since yesterday 18:00\" --utc-offset +02:00\n  \
+                            atlasai-tp ask \"timeouts in the payments service since the deploy\" --no-model --json"
+    )]
+    Ask(AskArguments),
     /// Search runbooks, incidents, alerts and logs
     #[command(after_help = "Examples:\n  \
                             atlasai-tp search \"pods restart after out of memory\"\n  \
@@ -203,6 +213,30 @@ pub(crate) struct ImportArguments {
     #[arg(long)]
     pub(crate) service: Option<String>,
     /// Print a JSON summary
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AskArguments {
+    /// The question
+    pub(crate) question: String,
+    /// Where to look; may be repeated [default: all]
+    #[arg(long, value_parser = searchable_corpus)]
+    pub(crate) corpus: Vec<Corpus>,
+    /// Tenant
+    #[arg(long, default_value = "default")]
+    pub(crate) tenant: TenantId,
+    /// Most passages
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) limit: u16,
+    /// Your clock's offset from UTC, for "last night" and "since 14:00" [default: Z]
+    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
+    pub(crate) utc_offset: Option<String>,
+    /// Leave the model out: the passages are the answer
+    #[arg(long)]
+    pub(crate) no_model: bool,
+    /// Print the API's answer as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,6 +1,7 @@
 //! The command line: what was typed, dispatched.
 
 mod arguments;
+mod ask;
 mod backup;
 mod bench;
 mod client;
@@ -91,6 +92,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         match command {
             Command::Serve(arguments) => serve::run(arguments, live, &mut output).await?,
             Command::Import(arguments) => import::run(arguments, settings, &mut output).await?,
+            Command::Ask(arguments) => ask::run(arguments, settings, &mut output).await?,
             Command::Search(arguments) => search::run(arguments, settings, &mut output).await?,
             Command::Backup(arguments) => backup::make(arguments, settings, &mut output).await?,
             Command::Restore(arguments) => backup::restore(arguments, settings, &mut output).await?,

@@ -74,7 +74,7 @@ fn lines(answer: &Value) -> Vec<String> {
 }
 
 /// The beginning of a passage on one line.
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     const EXCERPT_CHARS: usize = 160;
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match words.char_indices().nth(EXCERPT_CHARS) {

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::api::{
-    ai, alerts, backups, health, import, incidents, index, logs, openai, page, runbooks, search, tenants,
+    ai, alerts, ask, backups, health, import, incidents, index, logs, openai, page, runbooks, search, tenants,
 };
 use crate::app::App;
 use crate::extract::BodyLimit;
@@ -66,6 +66,7 @@ pub const ROUTES: &[Route] = &[
     route(Method::POST, "/api/ai/test", SMALL, MODEL, || post(ai::test)),
     route(Method::GET, "/api/ai/status", SMALL, SOON, || get(ai::status)),
     route(Method::POST, "/api/ai/rca", SMALL, MODEL, || post(ai::rca)),
+    route(Method::POST, "/api/ask", SMALL, MODEL, || post(ask::ask)),
     route(Method::POST, "/api/search", SMALL, SOON, || post(search::post)),
     route(Method::GET, "/api/search", SMALL, SOON, || get(search::get)),
     route(Method::POST, "/api/import/runbooks", LARGE, WRITE, || post(import::runbooks)),

@@ -1,6 +1,7 @@
 //! The whole server in process, keywords only.
 
 mod ai;
+mod ask;
 mod crud;
 mod embedding;
 mod ingest;

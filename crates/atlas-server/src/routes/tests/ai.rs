@@ -87,7 +87,7 @@ async fn an_analysis_of_nothing_is_404_also_as_a_stream() {
     server.call_with("POST", "/api/ai/rca", ask, &events).await.problem(404, "not_found");
 }
 
-async fn with_provider(fake: &FakeOpenAi) -> Server {
+pub(super) async fn with_provider(fake: &FakeOpenAi) -> Server {
     let url = fake.url();
     Server::with(&[
         ("BYOC_PROVIDER", "openai"),
