@@ -12,6 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use atlas_domain::{Corpus, Facets, Filter, RecordDraft, RecordId, RecordKey, TenantScope, Timestamp};
 use atlas_embed::{Embedding, Priority, Purpose};
@@ -101,6 +102,12 @@ pub enum EvalError {
     /// The search path failed.
     #[error(transparent)]
     Retrieval(#[from] RetrievalError),
+    /// What answers by a way of its own did not.
+    #[error("a query was not answered: {reason}")]
+    NotAnswered {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// How documents become passages.
@@ -204,16 +211,6 @@ impl EvalSet {
         }
     }
 
-    /// Asks another text for every query. One that leaves nothing is asked as it is.
-    pub fn ask_instead(&mut self, mut other: impl FnMut(&str) -> String) {
-        for (_, text) in &mut self.queries {
-            let asked = other(text);
-            if !asked.trim().is_empty() {
-                *text = asked;
-            }
-        }
-    }
-
     /// Steps of a measurement: documents to write and queries to ask.
     pub fn len(&self) -> usize {
         self.documents.len() + self.queries.len()
@@ -235,6 +232,35 @@ pub async fn evaluate(
     chunking: Chunking,
     observe: &mut (dyn FnMut(EvalStep<'_>) + Send),
 ) -> Result<EvalReport, EvalError> {
+    let embedding = if legs.vector { embedding } else { Embedding::KeywordsOnly };
+    let search = async |retrieval: Arc<Retrieval>, scope: TenantScope, text: String| {
+        let request = SearchRequest {
+            text,
+            syntax: Syntax::Query,
+            corpora: vec![Corpus::Runbooks],
+            filter: Filter::default(),
+            limit: 100,
+            legs,
+            explain: false,
+        };
+        let answer = retrieval.search(&scope, request).await?;
+        if answer.degraded.contains(&Leg::Vector) {
+            return Err(EvalError::NoVectors { reason: reason(&retrieval) });
+        }
+        Ok(answer.hits)
+    };
+    evaluate_by(set, embedding, guard, chunking, search, observe).await
+}
+
+/// The same for what answers queries in a way of its own, on the search path that it is given.
+pub async fn evaluate_by(
+    set: &EvalSet,
+    embedding: Embedding,
+    guard: Arc<Guard>,
+    chunking: Chunking,
+    answer: impl AsyncFn(Arc<Retrieval>, TenantScope, String) -> Result<Vec<Hit>, EvalError>,
+    observe: &mut (dyn FnMut(EvalStep<'_>) + Send),
+) -> Result<EvalReport, EvalError> {
     let dir = tempfile::Builder::new().prefix("atlas-eval-").tempdir().map_err(EvalError::Temporary)?;
     let path = dir.path().to_owned();
     let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path));
@@ -242,20 +268,19 @@ pub async fn evaluate(
         Ok(store) => Arc::new(store.map_err(RetrievalError::Store)?),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
-    let embedding = if legs.vector { embedding } else { Embedding::KeywordsOnly };
     let options = Options { index_dir: Some(dir.path().join("index")), ..Options::default() };
     let retrieval = Retrieval::open(store, embedding, guard, options);
-    let measured = measure(&retrieval, set, legs, chunking, observe).await;
+    let measured = measure(&retrieval, set, chunking, answer, observe).await;
     // Closed before the directory goes, whatever came out.
     retrieval.shutdown().await;
     measured
 }
 
 async fn measure(
-    retrieval: &Retrieval,
+    retrieval: &Arc<Retrieval>,
     set: &EvalSet,
-    legs: Legs,
     chunking: Chunking,
+    answer: impl AsyncFn(Arc<Retrieval>, TenantScope, String) -> Result<Vec<Hit>, EvalError>,
     observe: &mut (dyn FnMut(EvalStep<'_>) + Send),
 ) -> Result<EvalReport, EvalError> {
     let total = set.len();
@@ -273,25 +298,15 @@ async fn measure(
 
     let mut scores = score::Scores::default();
     for (id, text) in &set.queries {
-        let request = SearchRequest {
-            text: text.clone(),
-            syntax: Syntax::Query,
-            corpora: vec![Corpus::Runbooks],
-            filter: Filter::default(),
-            limit: 100,
-            legs,
-            explain: false,
-        };
-        let answer = retrieval.search(&scope, request).await?;
-        if answer.degraded.contains(&Leg::Vector) {
-            return Err(EvalError::NoVectors { reason: reason(retrieval) });
-        }
+        let began = Instant::now();
+        let hits = answer(Arc::clone(retrieval), scope.clone(), text.clone()).await?;
+        let took = began.elapsed();
         let grades = &set.grades[id];
         // Where the queries are documents of the set, a document is no answer to itself.
-        let judged = answer.hits.iter().map(|hit| JudgedHit::new(hit, grades));
+        let judged = hits.iter().map(|hit| JudgedHit::new(hit, grades));
         let hits: Vec<JudgedHit<'_>> = judged.filter(|hit| hit.id != id).collect();
         let found: Vec<u32> = hits.iter().map(|hit| hit.grade).collect();
-        let ndcg_at_10 = scores.add(&found, grades, answer.took);
+        let ndcg_at_10 = scores.add(&found, grades, took);
         observe(EvalStep::Judged(JudgedQuery { query: id, text, ndcg_at_10, grades, hits }));
         done += 1;
         observe(EvalStep::Done { steps: done, of: total });

@@ -94,10 +94,13 @@ pub(super) struct Found {
     pub(super) is_list: bool,
 }
 
-/// The kinds of record in which a query without content is listed: those it names, else all that
-/// are asked. `None`: it has content.
+/// The kinds of record in which a query without content (`the latest alerts`) is listed: those it
+/// names, else all that are asked. `None`: it has content.
 pub(super) fn listed(query: &str, corpora: &[Corpus]) -> Option<Vec<Corpus>> {
     let mut named = Vec::new();
+    if !query.chars().any(char::is_alphanumeric) && !query.is_empty() {
+        return None;
+    }
     for word in query.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
         match word.to_lowercase().as_str() {
             "alert" | "alerts" => named.push(Corpus::Alerts),
@@ -119,7 +122,7 @@ pub(super) async fn find(
     wanted: &Wanted,
     terms: &[Said<Term>],
 ) -> Result<Found, FeatureError> {
-    if let Some(corpora) = listed(&wanted.query, &wanted.corpora).filter(|_| !wanted.filter.is_empty()) {
+    if let Some(corpora) = listed(&wanted.query, &wanted.corpora) {
         return list(retrieval, scope, &corpora, wanted).await;
     }
     let limit = if terms.is_empty() { wanted.limit } else { wanted.limit.max(LOOKED_THROUGH) };
@@ -270,10 +273,6 @@ pub(super) async fn widen(
     }
     for (without, filter) in ways {
         let wanted = Wanted { filter, limit: 1, ..wanted.clone() };
-        // With no condition left and no word there is nothing to ask.
-        if wanted.filter.is_empty() && wanted.query.trim().is_empty() {
-            continue;
-        }
         let found = find(retrieval, scope, &wanted, terms).await?;
         if found.matches != Matches::None {
             widened.push(Widening { without, matches: found.matches });

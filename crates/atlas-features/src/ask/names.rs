@@ -95,7 +95,7 @@ const NO_NAMES: [&str; 44] = [
 ];
 
 /// What a name without a cue may be followed by, besides the end of its part of the sentence.
-const AFTER_A_NAME: [&str; 34] = [
+const AFTER_A_NAME: [&str; 59] = [
     "in",
     "on",
     "for",
@@ -109,11 +109,23 @@ const AFTER_A_NAME: [&str; 34] = [
     "while",
     "which",
     "that",
+    "who",
+    "whose",
     "and",
     "or",
-    "including",
-    "due",
+    "but",
+    "as",
+    "if",
+    "so",
+    "than",
+    "though",
+    "although",
     "because",
+    "including",
+    "excluding",
+    "via",
+    "using",
+    "due",
     "since",
     "over",
     "during",
@@ -129,7 +141,20 @@ const AFTER_A_NAME: [&str; 34] = [
     "tonight",
     "grouped",
     "sorted",
+    "ordered",
     "per",
+    "is",
+    "are",
+    "was",
+    "were",
+    "has",
+    "have",
+    "had",
+    "did",
+    "does",
+    "do",
+    "will",
+    "can",
 ];
 
 /// Reads a condition that begins at the first of `words`, all of which are free: they

@@ -182,6 +182,8 @@ fn a_cue_makes_a_name() {
 fn without_a_cue_only_what_can_be_nothing_else_is_a_name() {
     use Field::*;
     check("stalls for shop-eu on LabA-2", &[(Service, "shop-eu"), (Host, "LabA-2")], "stalls");
+    check("which stalls in shop-eu, as they hurt", &[(Service, "shop-eu")], "which stalls as they hurt");
+    check("what stalls in shop-eu as it restarts", &[(Service, "shop-eu")], "what stalls as it restarts");
     check("stalls in shop-eu over the last hour", &[(Service, "shop-eu")], "stalls");
     for text in [
         "errors in real-time processing",

@@ -165,7 +165,6 @@ fn chat(question: &str, filter: &Filter, shown: &[Shown], answer_tokens: u32) ->
     let question: String = question.chars().take(2_000).collect();
     let conditions = match filter.is_empty() {
         true => "none".to_owned(),
-        // As JSON in one line, so that no value ends a fence of its own.
         false => serde_json::to_string(filter).unwrap_or_default(),
     };
     let boundary = loop {

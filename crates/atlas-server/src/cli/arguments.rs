@@ -402,7 +402,7 @@ pub(crate) enum Eval {
     #[command(
         after_help = "DIR holds nl_logql_pairs.jsonl or openstack_questions.jsonl (JSON lines: question, logql): the time and\n\
                             the fields that are read from each question are compared with its LogQL query. Or it is in BEIR\n\
-                            layout as for `eval retrieval`: its questions are read first, then searched.\n\n\
+                            layout as for `eval retrieval`: its questions are asked, without a model.\n\n\
                             Examples:\n  \
                             atlasai-tp eval ask ./nl2logql --json\n  \
                             atlasai-tp eval ask ./nl2logql --details judged.jsonl\n  \

@@ -1,5 +1,6 @@
 //! `eval`: how good search and embeddings are on the user's own data.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -7,11 +8,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use atlas_config::Settings;
-use atlas_domain::Timestamp;
-use atlas_features::{Clock, Question, Vocabulary};
+use atlas_domain::TenantScope;
+use atlas_features::{AskPassage, AskRequest, Features};
 use atlas_guard::Guard;
-use atlas_retrieval::Legs;
-use atlas_retrieval::eval::{self, Chunking, EvalSet, EvalStep};
+use atlas_inference::Inference;
+use atlas_retrieval::eval::{self, Chunking, EvalError, EvalSet, EvalStep};
+use atlas_retrieval::{Hit, Legs, Passage, Retrieval};
 use serde_json::{Map, Value};
 
 use super::arguments::{
@@ -33,42 +35,57 @@ pub(crate) async fn run(arguments: Eval, settings: Settings, output: &mut Output
     }
 }
 
+/// Reads questions and compares with their queries; where answers are judged, asks them.
+async fn ask(arguments: EvalAskArguments, settings: Settings, output: &mut Output) -> anyhow::Result<()> {
+    let EvalAskArguments { dir, details, json } = arguments;
+    let mut details = details.as_deref().map(Details::create).transpose()?;
+    if !dir.join("corpus.jsonl").exists() {
+        let (report, judged) = atlas_features::evaluate_ask(&dir)?;
+        details.iter_mut().for_each(|details| judged.iter().for_each(|question| details.write(question)));
+        details.map_or(Ok(()), Details::finish)?;
+        return print(&report, json, output);
+    }
+    let set = EvalSet::load(&dir, None)?;
+    let embedding = wiring::load_embedding(&settings).await?;
+    let bar = progress::bar(set.len(), "indexing and asking");
+    let mut observe = |step: EvalStep<'_>| match step {
+        EvalStep::Done { steps, of } => {
+            bar.set_length(of as u64);
+            bar.set_position(steps as u64);
+        }
+        EvalStep::Judged(query) => details.iter_mut().for_each(|details| details.write(&query)),
+    };
+    let guard = Arc::new(Guard::new());
+    // One for all questions: it keeps the vocabulary.
+    let features = OnceCell::new();
+    let answer = async |retrieval: Arc<Retrieval>, scope: TenantScope, question: String| {
+        let inference = Arc::new(Inference::new(Arc::clone(&guard)));
+        let features = features.get_or_init(|| Features::new(retrieval, inference));
+        let request = AskRequest { with_model: false, limit: 50, ..AskRequest::new(question) };
+        let answered = features.ask().answer(&scope, request, |_| {}).await;
+        let answer = answered.map_err(|error| EvalError::NotAnswered { reason: error.to_string() })?;
+        Ok(answer.passages.into_iter().map(as_hit).collect())
+    };
+    let report =
+        eval::evaluate_by(&set, embedding, Arc::clone(&guard), Chunking::Product, answer, &mut observe)
+            .await?;
+    details.map_or(Ok(()), Details::finish)?;
+    bar.finish_and_clear();
+    print(&report, json, output)
+}
+
+fn as_hit(passage: AskPassage) -> Hit {
+    let AskPassage { key, title, heading, text, facets, score, .. } = passage;
+    let (passage, score) = (Passage { heading, text }, score.unwrap_or_default());
+    Hit { key, title, score, legs: Vec::new(), passage, facets, explain: None }
+}
+
 async fn retrieval(
     arguments: EvalRetrievalArguments,
     settings: Settings,
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let set = EvalSet::load(&arguments.dir, arguments.queries.as_deref())?;
-    search(&set, &arguments, settings, output).await
-}
-
-/// Reads questions and compares with their queries; where answers are judged, what a question
-/// leaves to be looked for is searched.
-async fn ask(arguments: EvalAskArguments, settings: Settings, output: &mut Output) -> anyhow::Result<()> {
-    let EvalAskArguments { dir, details, json } = arguments;
-    if dir.join("corpus.jsonl").exists() {
-        let (clock, vocabulary) = (Clock::utc(Timestamp::now()), Vocabulary::default());
-        let mut set = EvalSet::load(&dir, None)?;
-        set.ask_instead(|text| Question::read(text, clock, &vocabulary).query);
-        let (legs, chunking) = (EvalLegs::Hybrid, EvalChunking::Product);
-        let arguments = EvalRetrievalArguments { dir, queries: None, legs, chunking, details, json };
-        return search(&set, &arguments, settings, output).await;
-    }
-    let (report, judged) = atlas_features::evaluate_ask(&dir)?;
-    if let Some(file) = details {
-        let mut details = Details::create(&file)?;
-        judged.iter().for_each(|question| details.write(question));
-        details.finish()?;
-    }
-    print(&report, json, output)
-}
-
-async fn search(
-    set: &EvalSet,
-    arguments: &EvalRetrievalArguments,
-    settings: Settings,
-    output: &mut Output,
-) -> anyhow::Result<()> {
     let legs = match arguments.legs {
         EvalLegs::Lexical => Legs::LEXICAL,
         EvalLegs::Vector => Legs::VECTOR,
@@ -93,7 +110,7 @@ async fn search(
         EvalStep::Judged(query) => details.iter_mut().for_each(|details| details.write(&query)),
     };
     let guard = Arc::new(Guard::new());
-    let report = eval::evaluate(set, embedding, guard, legs, chunking, &mut observe).await?;
+    let report = eval::evaluate(&set, embedding, guard, legs, chunking, &mut observe).await?;
     details.map_or(Ok(()), Details::finish)?;
     bar.finish_and_clear();
     print(&report, arguments.json, output)
