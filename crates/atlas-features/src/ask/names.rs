@@ -316,7 +316,7 @@ fn bare(words: &[Word<'_>], known: &Vocabulary) -> Option<Found> {
     ends.then(|| Found { field, values: vec![text.to_owned()], value: 1..2, taken: 2, is_cut: true })
 }
 
-/// Ids of something, and no names of services: `blk_-160899`, UUIDs.
+/// Ids of something, and no names of services: `blk_-445566`, UUIDs.
 fn has_long_number(text: &str) -> bool {
     let longest = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or(0);
     longest >= 5 || super::terms::is_uuid(text)

@@ -28,7 +28,7 @@ impl Word<'_> {
         !self.in_phrase && words.contains(&self.lower.as_str())
     }
 
-    /// Whether it looks like somebody named something so: `orders-eu`, `nova.api`, `db_2`, `LabSZ`.
+    /// Whether it looks like somebody named something so: `orders-eu`, `net.api`, `db_2`, `DbHost`.
     pub(super) fn is_distinctive(&self) -> bool {
         let text = self.text;
         let begins = text.starts_with(|c: char| c.is_alphanumeric());
