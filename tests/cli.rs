@@ -51,6 +51,18 @@ fn what_is_imported_is_found_by_meaning_and_by_name() {
         assert_eq!(answer["hits"][0]["id"], expected, "{query}: {answer}");
         assert_eq!(answer["degraded"], serde_json::json!([]), "{query}");
     }
+
+    let question = "how is a certificate renewed, in runbooks of today?";
+    let answer = stdout_of(atlasai(data.path()).args(["ask", question, "--json"]), "");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(answer["passages"][0]["id"], "CertExpiry.md", "{answer}");
+    assert_eq!(answer["answered_by"], "retrieval");
+    assert_eq!(answer["understood"]["time"]["phrase"], "today", "{answer}");
+    let shown = stdout_of(atlasai(data.path()).args(["ask", "storage ran out of room since yesterday"]), "");
+    assert!(shown.contains("(only: since ") && shown.contains("P1 [runbooks]"), "{shown}");
+    let error =
+        stderr_of_failure(atlasai(data.path()).args(["ask", "x", "--utc-offset", "Europe/Berlin"]), "");
+    assert!(error.contains("utc_offset"), "{error}");
 }
 
 #[test]
@@ -96,7 +108,7 @@ fn bad_arguments_end_with_code_2_and_a_usage_line() {
 #[test]
 fn help_of_every_command_has_text() {
     let data = data_dir();
-    for command in ["serve", "import", "search", "embed", "bench", "eval", "settings"] {
+    for command in ["serve", "import", "search", "ask", "embed", "bench", "eval", "settings"] {
         let help = stdout_of(atlasai(data.path()).args([command, "--help"]), "");
         assert!(help.contains("Usage:"), "{command}: {help}");
     }
@@ -227,6 +239,12 @@ fn an_evaluation_prints_the_documented_fields() {
             assert!(report[field].is_number(), "{legs}: {field} in {report}");
         }
     }
+    let line = stdout_of(
+        atlasai(data.path()).args(["eval", "ask", set.path().to_str().expect("UTF-8"), "--json"]),
+        "",
+    );
+    let report: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!((&report["hit@10"], &report["queries"]), (&serde_json::json!(1.0), &serde_json::json!(1)));
 }
 
 #[test]

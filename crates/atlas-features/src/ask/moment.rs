@@ -264,8 +264,24 @@ pub(super) fn monday(clock: Clock) -> Option<Date> {
     clock.weekday(Weekday::Monday)
 }
 
-/// A whole month, so many before this one.
-pub(super) fn month(clock: Clock, before: i64) -> Option<TimeRange> {
+/// Whole months, the first of them so many before this one.
+pub(super) fn months(clock: Clock, before: i64, count: i64) -> Option<TimeRange> {
     let first = clock.today().first_of_month().checked_sub(before.months()).ok()?;
-    clock.days(first, i64::from(first.days_in_month()))
+    let days = (first.checked_add(count.months()).ok()? - first).get_days();
+    clock.days(first, i64::from(days))
+}
+
+/// A quarter of a year, so many before this one.
+pub(super) fn quarter(clock: Clock, before: i64) -> Option<TimeRange> {
+    months(clock, i64::from((clock.today().month() - 1) % 3) + 3 * before, 3)
+}
+
+/// `November`, and no day of it: the latest one that has begun.
+pub(super) fn named_month(words: &[Word<'_>], clock: Clock) -> Option<TimeRange> {
+    let month = month_of(&words.first()?.lower)?;
+    if words.get(1).is_some_and(|next| day_of_month(&next.lower).is_some()) {
+        return None;
+    }
+    let before = i64::from((clock.today().month() - month).rem_euclid(12));
+    months(clock, before, 1)
 }

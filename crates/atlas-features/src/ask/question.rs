@@ -199,7 +199,11 @@ impl Reading<'_> {
             match &mut self.understood.time {
                 None => self.understood.time = Some(said),
                 Some(before) => match before.meaning.and(range) {
-                    Some(both) => before.meaning = both,
+                    Some(both) => {
+                        before.meaning = both;
+                        before.span.end = place.end;
+                        before.phrase = self.text[before.span.start..place.end].to_owned();
+                    }
                     None => {
                         let note =
                             format!("\"{}\" is not used: it excludes \"{}\"", said.phrase, before.phrase);

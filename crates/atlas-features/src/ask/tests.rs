@@ -78,7 +78,24 @@ fn days_and_their_parts_are_those_of_the_calendar() {
     check_time("what failed last week", "16T00:00", "23T00:00");
     check_time("what failed on 2026-11-03", "03T00:00", "04T00:00");
     check_time("what failed on November 3rd, 2026", "03T00:00", "04T00:00");
+    check_time("what failed over the weekend", "21T00:00", "23T00:00");
+    check_time("what failed in the last half hour", "25T11:30", "");
     check_time("what failed on 3 Nov", "03T00:00", "04T00:00");
+}
+
+#[test]
+fn months_and_quarters_are_whole() {
+    let check = |text: &str, since: &str, until: &str| {
+        let range = read(text).time.expect("a time").meaning;
+        let at = |date: &str| Some(format!("{date}T00:00:00Z").parse().expect("a time"));
+        assert_eq!(range, TimeRange { since: at(since), until: at(until) }, "{text}");
+    };
+    check("what failed in November?", "2026-11-01", "2026-12-01");
+    check("what failed in december", "2025-12-01", "2026-01-01");
+    check("what failed this month", "2026-11-01", "2026-12-01");
+    check("what failed last month", "2026-10-01", "2026-11-01");
+    check("what failed this quarter", "2026-10-01", "2027-01-01");
+    check("what failed in the last quarter", "2026-07-01", "2026-10-01");
 }
 
 #[test]
@@ -116,6 +133,8 @@ fn what_is_almost_a_time_is_none() {
         "in 2 of 3 zones",
         "between the proxy and the server",
         "retry after 30 seconds",
+        "what may fail this way",
+        "who works on weekends",
     ] {
         check_no_time(text);
     }
@@ -157,6 +176,8 @@ fn the_deploy_is_the_callers_and_without_one_the_answer_says_so() {
 fn times_that_exclude_each_other_are_not_both_used() {
     let understood = read("errors yesterday and since 09:00");
     assert_eq!(understood.time.expect("the first").phrase, "yesterday");
+    let said = read("why did it fail at 03:15 last night?").time.expect("both");
+    assert_eq!(said.phrase, "at 03:15 last night", "what narrows a time is part of its phrase");
     assert_eq!(understood.notes, ["\"since 09:00\" is not used: it excludes \"yesterday\""]);
 }
 
@@ -188,6 +209,7 @@ fn without_a_cue_only_what_can_be_nothing_else_is_a_name() {
     for text in [
         "errors in real-time processing",
         "is this for read-only replicas",
+        "timeouts in eu-west-1",
         "which file is blk_778899001122?",
         "the file system is full",
         "breakdown of p99-latency values",

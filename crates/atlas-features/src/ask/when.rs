@@ -5,7 +5,7 @@
 //! `longer than 2 minutes`, `per hour`) is none.
 
 use jiff::SignedDuration;
-use jiff::civil::Date;
+use jiff::civil::{Date, Weekday};
 
 use super::clock::{Clock, TimeRange};
 use super::moment::{self, Moment, TIMES_OF_DAY};
@@ -53,13 +53,22 @@ fn relative(words: &[Word<'_>], clock: Clock, leads: bool) -> Option<When> {
     if word.is(&["this", "current"]) {
         let range = match words.get(article + 1)?.lower.as_str() {
             "week" => clock.days(moment::monday(clock)?, 7),
-            "month" => moment::month(clock, 0),
+            "month" => moment::months(clock, 0, 1),
+            "quarter" => moment::quarter(clock, 0),
             _ => None,
         };
         return some(article + 2, range);
     }
     if !word.is(&["last", "past", "previous", "preceding", "trailing"]) {
         return None;
+    }
+    if words.get(article + 1)?.is(&["quarter"]) {
+        return some(article + 2, moment::quarter(clock, 1));
+    }
+    if words[article + 1].is(&["half"]) {
+        let an = usize::from(words.get(article + 2)?.is(&["an", "a"]));
+        let seconds = unit(&words.get(article + 2 + an)?.lower)?;
+        return some(article + 3 + an, rolling(clock, seconds / 2));
     }
     let (count, n_count) = count(&words[article + 1..]);
     let next = words.get(article + 1 + n_count)?;
@@ -79,7 +88,7 @@ fn relative(words: &[Word<'_>], clock: Clock, leads: bool) -> Option<When> {
                     clock.days(moment::monday(clock)?.checked_sub(jiff::ToSpan::days(7)).ok()?, 7),
                 );
             }
-            "month" => return some(taken, moment::month(clock, 1)),
+            "month" => return some(taken, moment::months(clock, 1, 1)),
             _ => {}
         }
     }
@@ -214,6 +223,9 @@ fn named_day(words: &[Word<'_>], clock: Clock, leads: bool) -> Option<When> {
             let taken = if first.lower == "overnight" { 1 } else { 2 };
             return some(taken, clock.hours(today.yesterday().ok()?, 18, 30));
         }
+        ("the" | "this" | "last", "weekend") if leads || first.lower != "the" => {
+            return some(2, clock.days(clock.weekday(Weekday::Saturday)?, 2));
+        }
         ("tonight", _) => return some(1, clock.hours(today, 18, 30)),
         ("earlier", "today") => return some(2, clock.day(today)),
         ("this", part) => {
@@ -221,6 +233,10 @@ fn named_day(words: &[Word<'_>], clock: Clock, leads: bool) -> Option<When> {
             return some(2, clock.hours(today, from, to));
         }
         _ => {}
+    }
+    // `may` and `march` are words, too: only behind a preposition.
+    if leads && let Some(range) = moment::named_month(words, clock) {
+        return some(1, Some(range));
     }
     let (date, taken) = moment::date(words, clock)?;
     // A bare weekday may be anything (`the monday service`); a bare month is no date at all.

@@ -38,7 +38,12 @@ impl Word<'_> {
         let lettered = text.chars().any(char::is_alphabetic);
         let inner_capital =
             text.chars().skip(1).any(char::is_uppercase) && text.chars().any(char::is_lowercase);
-        begins && allowed && lettered && (joined || inner_capital) && !is_compound(&self.lower)
+        begins
+            && allowed
+            && lettered
+            && (joined || inner_capital)
+            && !is_compound(&self.lower)
+            && !is_region(&self.lower)
     }
 }
 
@@ -58,6 +63,19 @@ fn is_compound(lower: &str) -> bool {
     let letters = lower.chars().all(|c| c.is_alphabetic() || c == '-');
     (letters && (FIRST.contains(&first) || LAST.contains(&last)))
         || (first.bytes().all(|b| b.is_ascii_digit()) && LAST.contains(&last))
+}
+
+/// Places of a cloud: `eu-west-1`, `us-central1`, `europe-west3-b`.
+fn is_region(lower: &str) -> bool {
+    const PARTS: [&str; 9] = ["us", "eu", "ap", "sa", "ca", "me", "af", "asia", "europe"];
+    const SIDES: [&str; 9] =
+        ["north", "south", "east", "west", "central", "northeast", "northwest", "southeast", "southwest"];
+    let mut parts = lower.split('-');
+    parts.next().is_some_and(|part| PARTS.contains(&part))
+        && parts
+            .next()
+            .is_some_and(|side| SIDES.contains(&side.trim_end_matches(|c: char| c.is_ascii_digit())))
+        && parts.all(|rest| rest.len() <= 2)
 }
 
 /// What of a text is read.
