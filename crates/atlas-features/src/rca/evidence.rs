@@ -70,6 +70,20 @@ pub struct Evidence {
     pub title: String,
     /// What the model read, before secrets were taken out for its destination.
     pub text: String,
+    /// What the rules go by.
+    #[serde(skip)]
+    pub(crate) facts: Facts,
+}
+
+/// What is known of an item beside its text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Facts {
+    /// The service that alerts or logs, as it stands in the text.
+    pub(crate) entity: Option<String>,
+    /// When it began.
+    pub(crate) at: Option<Timestamp>,
+    /// The rule that fired.
+    pub(crate) rule: String,
 }
 
 /// An item that may become evidence.
@@ -79,6 +93,7 @@ pub(super) struct Candidate {
     pub(super) key: RecordKey,
     pub(super) title: String,
     pub(super) text: String,
+    pub(super) facts: Facts,
 }
 
 /// What was found, best first within each kind.

@@ -202,11 +202,14 @@ pub(crate) async fn rca(
 ) -> Result<Response, Problem> {
     // What can be refused is refused before a stream begins, with a status.
     features.incidents().get(&scope, &body.incident_id).await?;
-    inference.ready().map_err(unavailable)?;
+    let is_ready = inference.ready().is_ok();
     let request = RcaRequest::new(body.incident_id);
-    if !wants_events(&headers) {
+    if !is_ready || !wants_events(&headers) {
         let answer = features.rca().explain(&scope, request, |_| {}).await?;
-        return Ok(Json(answer).into_response());
+        return match by_rules(&answer) {
+            Some(problem) => Err(problem),
+            None => Ok(Json(answer).into_response()),
+        };
     }
     let (sender, progress) = mpsc::unbounded_channel();
     let work = Box::pin(async move {
@@ -219,6 +222,12 @@ pub(crate) async fn rca(
     // nginx buffers answers unless told not to.
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// The problem of an analysis that no model made: the provider's, with what the rules found
+/// beside it as `analysis`.
+fn by_rules(answer: &RcaAnswer) -> Option<Problem> {
+    answer.error.as_deref().map(|error| unavailable_by(error).with("analysis", answer))
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {
@@ -256,7 +265,10 @@ fn events(running: Running) -> impl Stream<Item = Result<Event, Infallible>> + S
                         running.ready.push_back(event("progress", &stage));
                     }
                     running.ready.push_back(match outcome {
-                        Ok(answer) => event("answer", &answer),
+                        Ok(answer) => match by_rules(&answer) {
+                            Some(problem) => event("error", &problem.to_json(&running.request_id.0)),
+                            None => event("answer", &answer),
+                        },
                         Err(error) => event("error", &Problem::from(error).to_json(&running.request_id.0)),
                     });
                     running.over = true;
@@ -283,9 +295,13 @@ fn event(name: &str, data: &impl Serialize) -> Event {
 
 /// The answer when there is no answer of the provider.
 pub(crate) fn unavailable(error: InferenceError) -> Problem {
+    unavailable_by(&error)
+}
+
+fn unavailable_by(error: &InferenceError) -> Problem {
     let code = error.code();
     let retry = error.retry();
-    let problem = match &error {
+    let problem = match error {
         InferenceError::NotConfigured => {
             down(code, error.to_string(), "set BYOC_PROVIDER, BYOC_MODEL and BYOC_API_KEY")
         }
