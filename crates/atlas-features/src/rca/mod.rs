@@ -23,6 +23,8 @@ mod room;
 mod rules;
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
