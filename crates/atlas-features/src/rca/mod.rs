@@ -25,6 +25,8 @@ mod rules;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod measured;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -84,6 +84,13 @@ pub(super) fn incident(past: &Incident) -> Candidate {
     )
 }
 
+pub(super) fn log_line(hit: &Hit) -> Candidate {
+    let mut text = String::new();
+    line(&mut text, "service", hit.facets.service.as_ref());
+    line(&mut text, "log line", Some(hit.passage.text.trim()));
+    candidate(EvidenceKind::Log, hit.key.clone(), hit.title.clone(), text)
+}
+
 pub(super) fn section(hit: &Hit) -> Candidate {
     let heading = if hit.passage.heading.is_empty() { &hit.title } else { &hit.passage.heading };
     let text = format!("runbook section: {heading}\n{}", hit.passage.text.trim());
