@@ -141,7 +141,13 @@ fn failures(incident: &Incident, evidence: &[Evidence]) -> Ranked {
         })
         .collect();
     told.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
-    let is_clear = told.first().is_some_and(|(_, item)| failure::strength(&item.text) >= failure::PLAIN);
+    // One message that names what is wrong, of what the incident is about, ahead of all others:
+    // where many fail alike, or the failing is of something else, none is the cause by itself.
+    let is_clear = told.first().is_some_and(|(weight, item)| {
+        let is_near = !words(&item.text).is_disjoint(&asked);
+        let leads = told.get(1).is_none_or(|(second, _)| second < weight);
+        failure::strength(&item.text) >= failure::PLAIN && is_near && leads
+    });
     let hypotheses = told.iter().take(2).filter_map(|(_, item)| {
         let citation = telling(item)?;
         let cause = format!("A log message tells of a failure: {}.", citation.quote);
