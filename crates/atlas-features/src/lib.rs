@@ -43,8 +43,8 @@ pub use logs::{
     GroupingReport, LogLine, LogReport, Logs, Surge, SurgeKind, SurgeReport, Window, evaluate_templates,
 };
 pub use rca::{
-    Citation, Confidence, Evidence, EvidenceKind, Hypothesis, NextStep, Omitted, Rca, RcaAnswer, RcaProgress,
-    RcaRequest, Verdict,
+    Analyst, Citation, Confidence, Evidence, EvidenceKind, Hypothesis, Moment, NextStep, Omitted, Rca,
+    RcaAnswer, RcaProgress, RcaRequest, Verdict,
 };
 pub use records::{Listed, Stored};
 pub use runbooks::{Runbooks, from_markdown};

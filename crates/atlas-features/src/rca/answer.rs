@@ -56,6 +56,12 @@ pub struct Hypothesis {
     pub confidence: Confidence,
     /// What it rests on.
     pub citations: Vec<Citation>,
+    /// Where it would be, when all that is cited is about one service. Never of the model's making.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// What speaks against it: alerts of others that began earlier.
+    #[serde(skip_deserializing)]
+    pub against: Vec<Citation>,
 }
 
 /// Something to do.

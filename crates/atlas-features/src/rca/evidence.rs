@@ -25,7 +25,8 @@ const AFTER: SignedDuration = SignedDuration::from_mins(15);
 
 /// Candidates per source.
 const ALERTS: usize = 60;
-const TEMPLATES: usize = 16;
+const TEMPLATES: usize = 120;
+const LINES: usize = 200;
 const INCIDENTS: usize = 5;
 const SECTIONS: usize = 5;
 
@@ -70,6 +71,20 @@ pub struct Evidence {
     pub title: String,
     /// What the model read, before secrets were taken out for its destination.
     pub text: String,
+    /// What the rules go by.
+    #[serde(skip)]
+    pub(crate) facts: Facts,
+}
+
+/// What is known of an item beside its text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Facts {
+    /// The service that alerts or logs, as it stands in the text.
+    pub(crate) entity: Option<String>,
+    /// When it began.
+    pub(crate) at: Option<Timestamp>,
+    /// The rule that fired.
+    pub(crate) rule: String,
 }
 
 /// An item that may become evidence.
@@ -79,6 +94,7 @@ pub(super) struct Candidate {
     pub(super) key: RecordKey,
     pub(super) title: String,
     pub(super) text: String,
+    pub(super) facts: Facts,
 }
 
 /// What was found, best first within each kind.
@@ -109,6 +125,14 @@ pub(super) async fn gather(
     let alerts = alerts(retrieval, scope, incident, since, until).await?;
     found.candidates.extend(fold_repeats(&alerts, incident));
     found.candidates.extend(log_templates(retrieval, scope, since, until).await?);
+    matching_lines(
+        retrieval,
+        scope,
+        incident,
+        Filter { since: Some(since), until: Some(until), ..Filter::default() },
+        &mut found,
+    )
+    .await?;
     past_incidents(retrieval, scope, incident, &mut found).await?;
     runbook_sections(retrieval, scope, incident, &alerts, &mut found).await?;
     Ok(found)
@@ -160,6 +184,39 @@ async fn log_templates(
     let window = Window { since, until, services: Vec::new(), limit: TEMPLATES };
     let report = logs::surges(retrieval, scope, window).await?;
     Ok(report.surges.iter().map(render::surge).collect())
+}
+
+/// Lines that the incident's own words find; behind the templates, which tell what is new. A line
+/// whose words are an example already is not shown twice.
+async fn matching_lines(
+    retrieval: &Retrieval,
+    scope: &TenantScope,
+    incident: &Incident,
+    filter: Filter,
+    found: &mut Found,
+) -> Result<(), FeatureError> {
+    let request = SearchRequest {
+        text: format!("{}\n{}", incident.title, incident.description),
+        syntax: Syntax::Words,
+        corpora: vec![Corpus::Logs],
+        filter,
+        limit: LINES,
+        legs: Legs::HYBRID,
+        explain: false,
+    };
+    let answer = retrieval.search(scope, request).await?;
+    found.note(&answer);
+    for hit in &answer.hits {
+        let line = render::log_line(hit);
+        let is_known = found
+            .candidates
+            .iter()
+            .any(|known| known.kind == EvidenceKind::Log && known.text.contains(hit.passage.text.trim()));
+        if !is_known {
+            found.candidates.push(line);
+        }
+    }
+    Ok(())
 }
 
 /// Those with a known cause or resolution first: the others repeat the symptoms only.

@@ -5,17 +5,27 @@
 //! the server looks every quotation up, and what cannot be found is dropped and counted. What
 //! remains may be wrong, but never unsupported.
 //!
-//! Not here: an analysis without a model, and choosing the model.
+//! Without a model, or with one whose answer cannot be used, [`rules`] fill the same answer, and
+//! the answer says so.
+//!
+//! Not here: choosing the model.
 
 mod answer;
 mod evidence;
+mod failure;
 mod pack;
+mod plain;
 mod prompt;
 mod quotes;
 pub(crate) mod ranking;
 mod render;
 mod room;
+mod rules;
 
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod measured;
 #[cfg(test)]
 mod tests;
 
@@ -23,13 +33,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atlas_domain::{Incident, RecordId, TenantScope};
-use atlas_inference::{Feature, Inference, ServedBy, Usage};
+use atlas_inference::{Answered, Feature, Inference, InferenceError, ServedBy, Usage};
 use atlas_retrieval::{Leg, Retrieval};
 use serde::Serialize;
 
 pub use answer::{Citation, Confidence, Hypothesis, NextStep, Verdict};
 pub use evidence::{Evidence, EvidenceKind};
 pub use pack::Omitted;
+pub use rules::Moment;
+
+use crate::alerts::correlation::Topology;
+use crate::error::FeatureError;
+use crate::records;
+use evidence::Found;
+use pack::Pack;
+use quotes::Checked;
 
 /// What every answer with quotations is made with, root causes or not.
 pub(crate) mod quoting {
@@ -39,10 +57,6 @@ pub(crate) mod quoting {
     pub(crate) use super::quotes::occurs;
     pub(crate) use super::room::{LEAST_EVIDENCE_TOKENS, share};
 }
-
-use crate::error::FeatureError;
-use crate::records;
-use pack::Pack;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +105,16 @@ pub enum RcaProgress {
     Validating,
 }
 
+/// Who made an analysis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Analyst {
+    /// The configured model.
+    Model,
+    /// Fixed rules: order in time, who names whom, what the logs say.
+    Rules,
+}
+
 /// The result of an analysis.
 #[derive(Debug, Clone, Serialize)]
 pub struct RcaAnswer {
@@ -112,8 +136,22 @@ pub struct RcaAnswer {
     pub dropped_citations: usize,
     /// Claims that lost their last quotation.
     pub dropped_claims: usize,
-    /// Who answered.
-    pub served_by: ServedBy,
+    /// Who made it.
+    pub analysed_by: Analyst,
+    /// Why no model did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub analysed_because: Option<String>,
+    /// The same, for the answer's status.
+    #[serde(skip)]
+    pub error: Option<Arc<InferenceError>>,
+    /// Where the first hypothesis sees the cause; an entity of the evidence.
+    pub root_entity: Option<String>,
+    /// What began when, earliest first.
+    pub timeline: Vec<Moment>,
+    /// The entities that alert.
+    pub blast_radius: Vec<String>,
+    /// Who answered; nobody, when rules did.
+    pub served_by: Option<ServedBy>,
     /// Tokens it took, both turns where a repair was needed.
     pub usage: Usage,
     /// The provider did not count and the tokens are a guess.
@@ -146,6 +184,8 @@ impl Rca {
     }
 
     /// Explains an incident. `progress` is called from the task that waits, and must not block.
+    ///
+    /// A model that does not answer is no error: the rules do, and the answer carries why.
     pub async fn explain(
         &self,
         scope: &TenantScope,
@@ -155,9 +195,64 @@ impl Rca {
         let begun = Instant::now();
         let incident = records::get::<Incident>(&self.retrieval, scope, &request.incident_id).await?.item;
         let found = evidence::gather(&self.retrieval, scope, &incident).await?;
+        let made = match self.ask(&incident, &found, &request, begun, &progress).await {
+            Ok(made) => made,
+            Err(FeatureError::Inference(error)) => {
+                let pack = pack::pack(found.candidates.clone(), request.evidence_tokens);
+                progress(pack.progress());
+                Made::by_rules(&incident, pack, error)
+            }
+            Err(error) => return Err(error),
+        };
+        let Made { pack, checked, answered, error, ai_degraded } = made;
+        if checked.dropped_citations > 0 {
+            tracing::info!(
+                dropped_citations = checked.dropped_citations,
+                dropped_claims = checked.dropped_claims,
+                "an analysis quoted what is not in the evidence"
+            );
+        }
+        let mut hypotheses = checked.answer.hypotheses;
+        rules::place(&mut hypotheses, &pack.evidence);
+        let usage_estimated = answered.as_ref().is_some_and(|answered| answered.usage_estimated);
+        Ok(RcaAnswer {
+            incident_id: incident.id,
+            verdict: checked.answer.verdict,
+            summary: checked.answer.summary,
+            root_entity: hypotheses.first().and_then(|hypothesis| hypothesis.entity.clone()),
+            hypotheses,
+            next_steps: checked.answer.next_steps,
+            timeline: rules::timeline(&pack.evidence),
+            blast_radius: rules::blast_radius(&pack.evidence),
+            evidence: pack.evidence,
+            omitted: pack.omitted,
+            dropped_citations: checked.dropped_citations,
+            dropped_claims: checked.dropped_claims,
+            analysed_by: if answered.is_some() { Analyst::Model } else { Analyst::Rules },
+            analysed_because: error.as_ref().map(ToString::to_string),
+            error: error.map(Arc::new),
+            usage: answered.as_ref().map_or_else(Usage::default, |answered| answered.usage),
+            redactions: answered.as_ref().map_or(0, |answered| answered.redactions),
+            served_by: answered.map(|answered| answered.served_by),
+            usage_estimated,
+            degraded: found.degraded,
+            ai_degraded,
+            took: begun.elapsed(),
+        })
+    }
 
+    /// The model's analysis, with every quotation looked up.
+    async fn ask(
+        &self,
+        incident: &Incident,
+        found: &Found,
+        request: &RcaRequest,
+        begun: Instant,
+        progress: &(impl Fn(RcaProgress) + Send + Sync),
+    ) -> Result<Made, FeatureError> {
+        self.inference.ready()?;
         let limits = self.inference.limits(Feature::Rca).ok();
-        let frame = prompt::chat(&incident, &Pack::default(), 0);
+        let frame = prompt::chat(incident, &Pack::default(), 0);
         let frame_tokens = frame.messages.iter().map(|turn| pack::tokens(turn.text())).sum();
         let room = room::share(limits, frame_tokens, request.evidence_tokens);
         // What a model's context really holds is known when it refuses: small models of one's own
@@ -166,10 +261,10 @@ impl Rca {
         let (pack, claimed, answered) = loop {
             let pack = pack::pack(found.candidates.clone(), budget);
             progress(pack.progress());
-            let chat = prompt::chat(&incident, &pack, room.answer_tokens);
+            let chat = prompt::chat(incident, &pack, room.answer_tokens);
             progress(RcaProgress::Asking);
             let left = request.deadline.saturating_sub(begun.elapsed());
-            match answer::ask(&self.inference, chat, &pack.evidence, left, &progress).await {
+            match answer::ask(&self.inference, chat, &pack.evidence, left, progress).await {
                 Ok((claimed, answered)) => break (pack, claimed, answered),
                 Err(FeatureError::Inference(error))
                     if error.wants_shorter_prompt() && budget / 2 >= room::LEAST_EVIDENCE_TOKENS =>
@@ -179,36 +274,30 @@ impl Rca {
                 Err(error) => return Err(error),
             }
         };
-        let mut ai_degraded = answered.degraded;
+        let mut ai_degraded = answered.degraded.clone();
         if room.is_small || budget < room.evidence_tokens {
             ai_degraded.push("context");
         }
         progress(RcaProgress::Validating);
         let checked = quotes::check(claimed, &pack.evidence);
-        if checked.dropped_citations > 0 {
-            tracing::info!(
-                dropped_citations = checked.dropped_citations,
-                dropped_claims = checked.dropped_claims,
-                "an analysis quoted what is not in the evidence"
-            );
-        }
-        Ok(RcaAnswer {
-            incident_id: incident.id,
-            verdict: checked.answer.verdict,
-            summary: checked.answer.summary,
-            hypotheses: checked.answer.hypotheses,
-            next_steps: checked.answer.next_steps,
-            evidence: pack.evidence,
-            omitted: pack.omitted,
-            dropped_citations: checked.dropped_citations,
-            dropped_claims: checked.dropped_claims,
-            served_by: answered.served_by,
-            usage: answered.usage,
-            usage_estimated: answered.usage_estimated,
-            redactions: answered.redactions,
-            degraded: found.degraded,
-            ai_degraded,
-            took: begun.elapsed(),
-        })
+        Ok(Made { pack, checked, answered: Some(answered), error: None, ai_degraded })
+    }
+}
+
+/// An analysis, whoever made it.
+struct Made {
+    pack: Pack,
+    checked: Checked,
+    answered: Option<Answered>,
+    error: Option<InferenceError>,
+    ai_degraded: Vec<&'static str>,
+}
+
+impl Made {
+    /// The quotations of the rules are looked up like those of a model.
+    fn by_rules(incident: &Incident, pack: Pack, error: InferenceError) -> Self {
+        let claimed = rules::analyse(incident, &pack.evidence, &Topology::default());
+        let checked = quotes::check(claimed, &pack.evidence);
+        Self { pack, checked, answered: None, error: Some(error), ai_degraded: vec!["model"] }
     }
 }

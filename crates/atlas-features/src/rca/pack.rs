@@ -68,22 +68,23 @@ pub(super) fn pack(candidates: Vec<Candidate>, budget_tokens: usize) -> Pack {
     let (mut shown, mut pack) = (Vec::new(), Pack::default());
     for (_, candidate) in ranked {
         let cost = tokens(&candidate.text) + FENCE_TOKENS;
-        let Candidate { kind, key, title, text } = candidate;
+        let Candidate { kind, key, title, text, facts } = candidate;
         if cost <= left {
             left -= cost;
-            shown.push((kind, key, title, text));
+            shown.push((kind, key, title, text, facts));
         } else {
             pack.omitted.push(Omitted { kind, key, title, reason: "over the evidence budget" });
         }
     }
     for kind in EvidenceKind::ALL {
         let of_kind = shown.iter().filter(|(shown, ..)| *shown == kind);
-        pack.evidence.extend(of_kind.zip(1..).map(|((_, key, title, text), number)| Evidence {
+        pack.evidence.extend(of_kind.zip(1..).map(|((_, key, title, text, facts), number)| Evidence {
             id: format!("{}{number}", kind.letter()),
             kind,
             key: key.clone(),
             title: title.clone(),
             text: text.clone(),
+            facts: facts.clone(),
         }));
     }
     pack

@@ -6,6 +6,7 @@
 
 use super::answer::{Citation, ModelAnswer, Verdict};
 use super::evidence::Evidence;
+use super::plain::free_text;
 
 /// Fewer characters prove nothing: `error` stands in every log.
 const QUOTE_CHARACTERS: usize = 8;
@@ -13,6 +14,15 @@ const QUOTE_CHARACTERS: usize = 8;
 /// Longest text that a removed secret may have stood for. A private key is longer, and not a
 /// thing to rest a claim on.
 const SECRET_BYTES: usize = 256;
+
+/// Most that is kept, most likely first; a model is asked for 3 and 5.
+const HYPOTHESES: usize = 5;
+const STEPS: usize = 8;
+const CITATIONS: usize = 8;
+
+/// What is said in place of a summary that nothing supports.
+const UNSUPPORTED: &str =
+    "No claim of the analysis is supported by the evidence that was shown, so nothing is concluded.";
 
 /// An answer whose claims all have quotations that were found.
 #[derive(Debug)]
@@ -24,19 +34,32 @@ pub(super) struct Checked {
 
 pub(super) fn check(mut answer: ModelAnswer, evidence: &[Evidence]) -> Checked {
     let (mut dropped_citations, mut dropped_claims) = (0, 0);
+    let had_hypotheses = !answer.hypotheses.is_empty();
     let mut stands = |citations: &mut Vec<Citation>| {
         let before = citations.len();
         citations.retain(|citation| holds(citation, evidence));
         dropped_citations += before - citations.len();
+        citations.truncate(CITATIONS);
+        citations.iter_mut().for_each(|citation| citation.quote = single_spaced(&citation.quote));
         let stands = !citations.is_empty();
         dropped_claims += usize::from(!stands);
         stands
     };
     answer.hypotheses.retain_mut(|hypothesis| stands(&mut hypothesis.citations));
     answer.next_steps.retain_mut(|step| stands(&mut step.citations));
+    answer.hypotheses.truncate(HYPOTHESES);
+    answer.next_steps.truncate(STEPS);
     if answer.hypotheses.is_empty() {
+        // A model that says itself that it found nothing may say what is missing.
+        if had_hypotheses || answer.verdict != Verdict::Inconclusive {
+            answer.summary = UNSUPPORTED.to_owned();
+        }
         answer.verdict = Verdict::Inconclusive;
     }
+    let shown: Vec<&str> = evidence.iter().map(|item| item.text.as_str()).collect();
+    let texts = answer.hypotheses.iter_mut().map(|hypothesis| &mut hypothesis.cause);
+    let texts = texts.chain(answer.next_steps.iter_mut().map(|step| &mut step.action));
+    texts.chain([&mut answer.summary]).for_each(|text| *text = free_text(text, &shown));
     Checked { answer, dropped_citations, dropped_claims }
 }
 
@@ -93,6 +116,12 @@ fn parts(quote: &str) -> Vec<&str> {
     let mut rest = quote;
     while let Some(start) = rest.find("[REDACTED:") {
         let Some(length) = rest[start..].find(']') else { break };
+        // The kind is a word of ours. Anything else in its place is text that a model smuggles in.
+        let kind = &rest[start + "[REDACTED:".len()..start + length];
+        if kind.len() > 40 || !kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        {
+            break;
+        }
         parts.push(&rest[..start]);
         rest = &rest[start + length + 1..];
     }

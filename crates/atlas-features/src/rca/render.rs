@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use atlas_domain::{Alert, Corpus, Incident, RecordKey, Timestamp};
 use atlas_retrieval::Hit;
 
-use super::evidence::{Candidate, EvidenceKind};
+use super::evidence::{Candidate, EvidenceKind, Facts};
+use super::plain;
 use crate::logs::{Surge, SurgeKind};
 
 /// Longest text of one item in characters: about 400 tokens, so that no single runbook section
@@ -36,6 +37,7 @@ pub(super) fn alert(alert: &Alert, more: usize, incident: &Incident) -> Candidat
         .collect();
     line(&mut text, "labels", some(&labels.join(" ")));
     candidate(EvidenceKind::Alert, RecordKey::new(Corpus::Alerts, alert.id.clone()), title(alert), text)
+        .with(Facts { entity: alert.service.clone(), at: Some(alert.starts_at), rule: alert.name.clone() })
 }
 
 fn title(alert: &Alert) -> String {
@@ -58,7 +60,11 @@ pub(super) fn surge(surge: &Surge) -> Candidate {
     line(&mut text, "first seen", Some(clock(template.first_at)));
     line(&mut text, "example", Some(template.exemplar.trim()));
     let key = RecordKey::new(Corpus::LogTemplates, template.id.clone());
-    candidate(EvidenceKind::Log, key, template.shape.clone(), text)
+    candidate(EvidenceKind::Log, key, template.shape.clone(), text).with(Facts {
+        entity: template.service.clone(),
+        at: Some(template.first_at),
+        rule: String::new(),
+    })
 }
 
 pub(super) fn incident(past: &Incident) -> Candidate {
@@ -76,6 +82,13 @@ pub(super) fn incident(past: &Incident) -> Candidate {
         past.title.clone(),
         text,
     )
+}
+
+pub(super) fn log_line(hit: &Hit) -> Candidate {
+    let mut text = String::new();
+    line(&mut text, "service", hit.facets.service.as_ref());
+    line(&mut text, "log line", Some(hit.passage.text.trim()));
+    candidate(EvidenceKind::Log, hit.key.clone(), hit.title.clone(), text)
 }
 
 pub(super) fn section(hit: &Hit) -> Candidate {
@@ -122,8 +135,16 @@ fn relative(at: Timestamp, begin: Timestamp) -> String {
     format!("{} ({side})", clock(at))
 }
 
+/// Signs that nobody sees are taken out, so that no quotation can carry them either.
 fn candidate(kind: EvidenceKind, key: RecordKey, title: String, text: String) -> Candidate {
-    Candidate { kind, key, title: title.chars().take(200).collect(), text: bounded(text) }
+    let title = plain::visible(&title).chars().take(200).collect();
+    Candidate { kind, key, title, text: bounded(plain::visible(&text)), facts: Facts::default() }
+}
+
+impl Candidate {
+    fn with(self, facts: Facts) -> Self {
+        Self { facts, ..self }
+    }
 }
 
 fn bounded(text: String) -> String {

@@ -7,7 +7,14 @@ use super::{prompt, quotes};
 
 fn evidence(id: &str, text: &str) -> Evidence {
     let key = RecordKey::new(Corpus::Alerts, RecordId::new(id).expect("an id"));
-    Evidence { id: id.into(), kind: EvidenceKind::Alert, key, title: id.into(), text: text.into() }
+    Evidence {
+        id: id.into(),
+        kind: EvidenceKind::Alert,
+        key,
+        title: id.into(),
+        text: text.into(),
+        facts: Default::default(),
+    }
 }
 
 fn citation(id: &str, quote: &str) -> Citation {
@@ -15,7 +22,13 @@ fn citation(id: &str, quote: &str) -> Citation {
 }
 
 fn answer_with(citations: Vec<Citation>) -> ModelAnswer {
-    let hypothesis = Hypothesis { cause: "c".into(), confidence: Confidence::High, citations };
+    let hypothesis = Hypothesis {
+        cause: "c".into(),
+        confidence: Confidence::High,
+        citations,
+        entity: None,
+        against: vec![],
+    };
     ModelAnswer {
         verdict: Verdict::Confirmed,
         summary: "s".into(),
@@ -104,7 +117,7 @@ fn complaints_name_ids_and_never_repeat_the_evidence() {
 
 fn candidate(kind: EvidenceKind, name: &str, characters: usize) -> Candidate {
     let key = RecordKey::new(Corpus::Alerts, RecordId::new(name).expect("an id"));
-    Candidate { kind, key, title: name.into(), text: "x".repeat(characters) }
+    Candidate { kind, key, title: name.into(), text: "x".repeat(characters), facts: Default::default() }
 }
 
 #[test]
@@ -131,7 +144,7 @@ fn the_pack_stays_within_its_budget() {
     }
 }
 
-fn incident(description: &str) -> Incident {
+pub(super) fn incident(description: &str) -> Incident {
     Incident {
         id: RecordId::new("inc-1").expect("an id"),
         title: "Checkout fails".into(),

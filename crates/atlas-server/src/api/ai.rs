@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use atlas_domain::{Check, Fault, RecordId, Retry};
 use atlas_embed::{EmbedStats, Embedding};
-use atlas_features::{FeatureError, Features, RcaRequest};
+use atlas_features::{Features, RcaAnswer, RcaRequest};
 use atlas_inference::{Inference, InferenceError, hint};
 use atlas_llm::CapabilityProfile;
 use axum::extract::State;
@@ -202,23 +202,24 @@ pub(crate) async fn rca(
 ) -> Result<Response, Problem> {
     // What can be refused is refused before a stream begins, with a status.
     features.incidents().get(&scope, &body.incident_id).await?;
-    inference.ready().map_err(unavailable)?;
+    let is_ready = inference.ready().is_ok();
     let request = RcaRequest::new(body.incident_id);
-    if !wants_events(&headers) {
+    if !is_ready || !wants_events(&headers) {
         let answer = features.rca().explain(&scope, request, |_| {}).await?;
-        return Ok(Json(answer).into_response());
+        return Ok(Json(by_a_model(answer)?).into_response());
     }
     let (sender, progress) = mpsc::unbounded_channel();
     let work = Box::pin(async move {
         // A reader that has gone drops this future too.
-        features.rca().explain(&scope, request, move |stage| drop(sender.send(stage))).await
+        let answer = features.rca().explain(&scope, request, move |stage| drop(sender.send(stage))).await?;
+        by_a_model(answer)
     });
     Ok(streamed(work, progress, stopping, request_id))
 }
 
 /// Work as events: its stages as `progress`, then `answer` or `error`.
 pub(super) fn streamed<P: Serialize + Send + 'static, A: Serialize + Send + 'static>(
-    work: BoxFuture<'static, Result<A, FeatureError>>,
+    work: BoxFuture<'static, Result<A, Problem>>,
     progress: UnboundedReceiver<P>,
     stopping: CancellationToken,
     request_id: RequestId,
@@ -231,6 +232,15 @@ pub(super) fn streamed<P: Serialize + Send + 'static, A: Serialize + Send + 'sta
     response
 }
 
+/// An analysis that no model made is the provider's problem, with what the rules found beside it
+/// as `analysis`.
+fn by_a_model(answer: RcaAnswer) -> Result<RcaAnswer, Problem> {
+    match answer.error.as_deref() {
+        Some(error) => Err(unavailable_by(error).with("analysis", &answer)),
+        None => Ok(answer),
+    }
+}
+
 pub(super) fn wants_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accepted
@@ -241,7 +251,7 @@ pub(super) fn wants_events(headers: &HeaderMap) -> bool {
 /// Work that is being streamed. Dropping it, as a client that goes away does, cancels the
 /// call to the provider.
 struct Running<P, A> {
-    work: BoxFuture<'static, Result<A, FeatureError>>,
+    work: BoxFuture<'static, Result<A, Problem>>,
     progress: UnboundedReceiver<P>,
     stopping: CancellationToken,
     request_id: RequestId,
@@ -269,7 +279,7 @@ fn events<P: Serialize + Send, A: Serialize + Send>(
                     }
                     running.ready.push_back(match outcome {
                         Ok(answer) => event("answer", &answer),
-                        Err(error) => event("error", &Problem::from(error).to_json(&running.request_id.0)),
+                        Err(problem) => event("error", &problem.to_json(&running.request_id.0)),
                     });
                     running.over = true;
                 }
@@ -295,9 +305,13 @@ fn event(name: &str, data: &impl Serialize) -> Event {
 
 /// The answer when there is no answer of the provider.
 pub(crate) fn unavailable(error: InferenceError) -> Problem {
+    unavailable_by(&error)
+}
+
+fn unavailable_by(error: &InferenceError) -> Problem {
     let code = error.code();
     let retry = error.retry();
-    let problem = match &error {
+    let problem = match error {
         InferenceError::NotConfigured => {
             down(code, error.to_string(), "set BYOC_PROVIDER, BYOC_MODEL and BYOC_API_KEY")
         }

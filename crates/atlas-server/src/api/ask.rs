@@ -72,7 +72,7 @@ pub(crate) async fn ask(
     let (sender, progress) = mpsc::unbounded_channel();
     let work = Box::pin(async move {
         // A reader that has gone drops this future too.
-        features.ask().answer(&scope, request, move |stage| drop(sender.send(stage))).await
+        Ok(features.ask().answer(&scope, request, move |stage| drop(sender.send(stage))).await?)
     });
     Ok(streamed(work, progress, stopping, request_id))
 }

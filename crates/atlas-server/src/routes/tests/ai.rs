@@ -30,6 +30,28 @@ async fn without_a_provider_ai_is_503_and_the_rest_answers() {
 }
 
 #[tokio::test]
+async fn without_a_provider_the_rules_analysis_comes_with_the_problem() {
+    let server = Server::start().await;
+    let alert = r#"{"version":"4","status":"firing","alerts":[{"status":"firing","labels":{"alertname":"DbDown","service":"db"},
+        "annotations":{"summary":"db refuses connections"},"startsAt":"2026-05-01T10:00:00Z"}]}"#;
+    let taken = server.call("POST", "/api/alerts/webhook", alert).await;
+    let create = r#"{"id":"i1","title":"Checkout fails","started_at":"2026-05-01T10:02:00Z"}"#;
+    assert_eq!(server.call("POST", "/api/incidents", create).await.status, 201, "{}", taken.text);
+    let ask = json!({"incident_id": "i1"}).to_string();
+    for headers in [&[][..], &[("accept", "text/event-stream")]] {
+        let answer = server.call_with("POST", "/api/ai/rca", ask.clone(), headers).await;
+        let problem = answer.problem(503, "ai_not_configured");
+        let analysis = &problem["analysis"];
+        assert_eq!(
+            (&problem["title"], &analysis["analysed_by"], &analysis["analysed_because"]),
+            (&json!(UNAVAILABLE), &json!("rules"), &json!("no AI provider is configured")),
+        );
+        assert_ne!(analysis["verdict"], "confirmed");
+        assert_eq!(analysis["blast_radius"], json!(["db"]), "{analysis}");
+    }
+}
+
+#[tokio::test]
 async fn a_provider_without_what_it_needs_is_off_with_the_setting_to_correct() {
     let server = Server::with(&[("BYOC_PROVIDER", "bedrock"), ("BYOC_MODEL", "m")]).await;
     let problem =
