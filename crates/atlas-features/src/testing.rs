@@ -1,5 +1,6 @@
 //! A search path on a temporary store, with an engine that is a bag of words.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atlas_domain::TenantScope;
@@ -14,6 +15,17 @@ use atlas_testkit::scripted_model::{ScriptedModel, ScriptedProvider, Turn};
 use tempfile::TempDir;
 
 use crate::Features;
+
+/// A folder of the public corpora, which are no part of the repository; without it, says what is
+/// SKIPPED.
+pub(crate) fn corpora(name: &str) -> Option<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora").join(name);
+    if dir.is_dir() {
+        return Some(dir);
+    }
+    eprintln!("SKIPPED: ../shared/corpora/{name} is not here");
+    None
+}
 
 /// Everything a feature stands on. The directory goes with it.
 pub(crate) struct Bench {

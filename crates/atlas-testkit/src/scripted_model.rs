@@ -212,7 +212,7 @@ impl ChatModel for ScriptedModel {
         let turn = reply.expect("the model was called more often than the script says")(&request);
         lock(&self.requests).push(request);
         async move {
-            tokio::time::sleep(turn.accept_after).await;
+            pause(turn.accept_after).await;
             match turn.refusal {
                 Some(error) => Err(error),
                 None => Ok(play(turn.events, turn.between)),
@@ -237,9 +237,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Others run in between, also where no time passes: a sleep of nothing takes a millisecond.
+async fn pause(time: Duration) {
+    match time.is_zero() {
+        true => tokio::task::yield_now().await,
+        false => tokio::time::sleep(time).await,
+    }
+}
+
 fn play(events: Vec<Result<ChatEvent, ProviderError>>, between: Duration) -> ChatStream {
     unfold(events.into_iter(), move |mut events| async move {
-        tokio::time::sleep(between).await;
+        pause(between).await;
         events.next().map(|event| (event, events))
     })
     .boxed()

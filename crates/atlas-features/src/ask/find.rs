@@ -1,6 +1,7 @@
 //! The passages for a question: a search, or the newest records where only conditions are asked.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use atlas_domain::{Corpus, Filter, Record, RecordId, RecordKey, TenantScope};
 use atlas_retrieval::{Leg, Legs, Matches, Passage, Retrieval, SearchRequest, Syntax};
@@ -9,6 +10,7 @@ use super::api::{AskPassage, Widening};
 use super::lookup;
 use super::question::{Said, Term, TermKind};
 use crate::error::FeatureError;
+use crate::rca::quoting;
 
 /// Hits that are looked through for the terms of a question.
 const LOOKED_THROUGH: usize = 50;
@@ -144,11 +146,9 @@ pub(super) async fn find(
         .collect();
     let (mut matches, mut confidence) = (answer.matches, answer.confidence);
     if !terms.is_empty() {
-        let texts = texts(retrieval, scope, &passages).await?;
+        let mut holding = holding(retrieval, scope, &passages, terms).await?;
         for passage in &mut passages {
-            let text = texts.get(&passage.key).map(String::as_str).unwrap_or_default();
-            let has = terms.iter().map(|said| &said.meaning.value).filter(|value| stands_in(value, text));
-            passage.contains = has.cloned().collect();
+            passage.contains = holding.remove(&passage.key).unwrap_or_default();
         }
         // Stable: among equals the search decides.
         passages.sort_by_key(|passage| std::cmp::Reverse(passage.contains.len()));
@@ -180,36 +180,45 @@ fn judged(
     }
 }
 
-/// Whether a term stands in a text as a whole, in letters of any size.
-pub(super) fn stands_in(term: &str, text: &str) -> bool {
-    let (term, text) = (term.to_lowercase(), text.to_lowercase());
+/// Whether a term stands in a text as a whole; both in lower case.
+fn stands_in(term: &str, text: &str) -> bool {
     let starts_word = term.starts_with(char::is_alphanumeric);
     !term.is_empty()
-        && text.match_indices(&term).any(|(at, _)| {
+        && text.match_indices(term).any(|(at, _)| {
             let goes_on = text[at + term.len()..].starts_with(char::is_alphanumeric);
             let began = starts_word && text[..at].ends_with(char::is_alphanumeric);
             !(began || (goes_on && term.ends_with(char::is_alphanumeric)))
         })
 }
 
-async fn texts(
+/// Which terms the records of the passages have, in letters of any size. Whole records are read
+/// for it, so it is done where the store is read.
+async fn holding(
     retrieval: &Retrieval,
     scope: &TenantScope,
     passages: &[AskPassage],
-) -> Result<HashMap<RecordKey, String>, FeatureError> {
+    terms: &[Said<Term>],
+) -> Result<HashMap<RecordKey, Vec<String>>, FeatureError> {
     let mut ids: HashMap<Corpus, Vec<RecordId>> = HashMap::new();
     for passage in passages {
         ids.entry(passage.key.corpus).or_default().push(passage.key.id.clone());
     }
-    let mut texts = HashMap::new();
+    let terms: Arc<[(String, String)]> =
+        terms.iter().map(|said| (said.meaning.value.to_lowercase(), said.meaning.value.clone())).collect();
+    let mut holding = HashMap::new();
     for (corpus, ids) in ids {
-        let scope = scope.clone();
-        let records = retrieval.read(move |store| store.get_many(&scope, corpus, &ids)).await?;
-        texts.extend(
-            records.into_iter().map(|record| (record.key, format!("{}\n{}", record.title, record.text))),
-        );
+        let (scope, terms) = (scope.clone(), terms.clone());
+        let found = retrieval.read(move |store| {
+            let of_record = |record: Record| {
+                let text = format!("{}\n{}", record.title, record.text).to_lowercase();
+                let held = terms.iter().filter(|(lower, _)| stands_in(lower, &text));
+                (record.key, held.map(|(_, term)| term.clone()).collect())
+            };
+            Ok(store.get_many(&scope, corpus, &ids)?.into_iter().map(of_record).collect::<Vec<_>>())
+        });
+        holding.extend(found.await?);
     }
-    Ok(texts)
+    Ok(holding)
 }
 
 /// The newest records that the conditions leave.
@@ -251,7 +260,8 @@ fn passage(
     facets: atlas_domain::Facets,
     score: Option<f32>,
 ) -> AskPassage {
-    let Passage { heading, text } = passage;
+    // Signs that nobody sees are taken out, so that no quotation can carry them either.
+    let [title, heading, text] = [title, passage.heading, passage.text].map(|text| quoting::visible(&text));
     AskPassage { evidence_id: String::new(), key, title, heading, text, facets, score, contains: Vec::new() }
 }
 

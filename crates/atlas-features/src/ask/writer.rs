@@ -14,7 +14,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::{AskPassage, AskProgress, Sentence};
-use crate::ids;
 use crate::rca::{Citation, quoting};
 
 const SYSTEM: &str = include_str!("prompts/system.md");
@@ -88,12 +87,12 @@ pub(super) async fn write(
     let (mut dropped_citations, mut dropped_sentences) = (0, 0);
     let mut sentences = Vec::new();
     let claimed = if claimed.answered { claimed.sentences } else { Vec::new() };
-    for ModelSentence { text, citations } in claimed.into_iter().take(MOST_SENTENCES) {
-        let before = citations.len();
-        let citations: Vec<Citation> =
-            citations.into_iter().filter(|citation| holds(citation, &shown)).collect();
-        dropped_citations += before - citations.len();
-        if citations.is_empty() || text.trim().is_empty() {
+    let texts: Vec<&str> = shown.iter().map(|passage| passage.text.as_str()).collect();
+    for ModelSentence { text, mut citations } in claimed.into_iter().take(MOST_SENTENCES) {
+        let text_of = |id: &str| shown.iter().find(|passage| passage.id == id).map(|p| p.text.as_str());
+        dropped_citations += quoting::keep_true(&mut citations, text_of);
+        let text = quoting::free_text(&text, &texts);
+        if citations.is_empty() || text.is_empty() {
             dropped_sentences += 1;
         } else {
             sentences.push(Sentence { text, citations });
@@ -103,20 +102,13 @@ pub(super) async fn write(
     Ok(Written { sentences, dropped_citations, dropped_sentences, answered, is_small })
 }
 
-fn holds(citation: &Citation, shown: &[Shown]) -> bool {
-    shown
-        .iter()
-        .find(|passage| passage.id == citation.evidence_id)
-        .is_some_and(|passage| quoting::occurs(&citation.quote, &passage.text))
-}
-
 /// The best passages that fit. One that does not is left out, and a shorter one may follow.
 fn within(passages: &[AskPassage], budget_tokens: usize) -> Vec<Shown> {
     let mut left = budget_tokens;
     let mut shown = Vec::new();
     for passage in passages {
         let text = text_of(passage);
-        let cost = quoting::tokens(&text) + FENCE_TOKENS;
+        let cost = quoting::tokens(&text) + quoting::FENCE_TOKENS;
         if cost <= left {
             left -= cost;
             shown.push(Shown { id: passage.evidence_id.clone(), text });
@@ -124,9 +116,6 @@ fn within(passages: &[AskPassage], budget_tokens: usize) -> Vec<Shown> {
     }
     shown
 }
-
-/// Tokens of the fence around a passage.
-const FENCE_TOKENS: usize = 24;
 
 /// Short lines of `name: value`, so that a quotation of a line is a quotation of a fact.
 fn text_of(passage: &AskPassage) -> String {
@@ -167,17 +156,13 @@ fn chat(question: &str, filter: &Filter, shown: &[Shown], answer_tokens: u32) ->
         true => "none".to_owned(),
         false => serde_json::to_string(filter).unwrap_or_default(),
     };
-    let boundary = loop {
-        let boundary = format!("passage-{:016x}", ids::random());
-        let occurs = |text: &str| text.contains(&boundary);
-        if !occurs(&question) && !occurs(&conditions) && !shown.iter().any(|passage| occurs(&passage.text)) {
-            break boundary;
-        }
+    let texts = || {
+        let passages = shown.iter().map(|passage| passage.text.as_str());
+        passages.chain([question.as_str(), conditions.as_str()])
     };
-    let fenced: Vec<String> = shown
-        .iter()
-        .map(|passage| format!("<<< begin {boundary} {}\n{}\n>>> end {boundary}", passage.id, passage.text))
-        .collect();
+    let boundary = quoting::boundary("passage", texts);
+    let fenced: Vec<String> =
+        shown.iter().map(|passage| quoting::fence(&boundary, &passage.id, &passage.text)).collect();
     let user = quoting::fill(
         USER,
         &[

@@ -288,11 +288,7 @@ mod tests {
     /// The product's bar. What is in a corpus stays there: the repository has none of it.
     #[test]
     fn the_public_questions_are_read_exactly() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/nl2logql");
-        if !dir.is_dir() {
-            eprintln!("SKIPPED: {} is not there", dir.display());
-            return;
-        }
+        let Some(dir) = crate::testing::corpora("nl2logql") else { return };
         let (report, _) = evaluate_ask(&dir).expect("judged");
         assert!(report.exact >= 0.9 && report.time_exact >= 0.9 && report.field_exact >= 0.9, "{report:?}");
     }

@@ -1,27 +1,19 @@
 //! Where the weights of an edge come from, and what they are worth on incidents unseen.
 //!
-//! `cargo test --release -p atlas-features eval::fit -- --ignored --nocapture`
+//! `cargo xtask measure` runs it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::correlation::{CorrelationOptions, Tally, source, topology};
 use super::folder::{self, LabelledIncident};
 use super::random::Random;
 use super::stream::Fired;
 use crate::alerts::correlation::{Correlator, Observed, Settings, Signal, TERMS, Topology, Weights};
+use crate::testing;
 
 /// Terms that the streams show; the others keep their weights.
 const FITTED: usize = 13;
-
-fn corpora() -> Option<PathBuf> {
-    let corpora = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
-    if !corpora.is_dir() {
-        eprintln!("SKIPPED: the labelled incidents are not here");
-        return None;
-    }
-    Some(corpora)
-}
 
 fn streams(
     incidents: &[LabelledIncident],
@@ -92,9 +84,9 @@ fn fit_on(incidents: &[LabelledIncident], graph: &Topology, corpora: &Path, seed
 }
 
 #[test]
-#[ignore = "half a minute in a release build"]
+#[ignore = "half a minute in a release build; `cargo xtask measure` runs it"]
 fn weights_can_be_derived_again_and_hold_on_unseen_incidents() {
-    let Some(corpora) = corpora() else { return };
+    let Some(corpora) = testing::corpora("") else { return };
     let incidents = folder::read(&corpora.join("itbench-dev")).expect("a folder");
     let graph = topology(&incidents);
     let with_alerts: Vec<LabelledIncident> =

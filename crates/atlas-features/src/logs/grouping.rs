@@ -89,8 +89,6 @@ fn records(csv: &str) -> Vec<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     #[test]
@@ -119,11 +117,7 @@ mod tests {
     /// The floors are a little below what is reached; a change that lowers one has to say why.
     #[test]
     fn public_logs_of_eight_systems_are_grouped_with_one_configuration() {
-        let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/loghub");
-        if !corpus.is_dir() {
-            eprintln!("SKIPPED: the loghub samples are not here");
-            return;
-        }
+        let Some(corpus) = crate::testing::corpora("loghub") else { return };
         let floors = [
             ("Apache", 0.99),
             ("HDFS", 0.99),

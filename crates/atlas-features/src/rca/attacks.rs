@@ -18,8 +18,8 @@ use crate::error::FeatureError;
 use crate::testing::{Bench, scope};
 use crate::{IncidentDraft, LogLine, from_markdown};
 
-/// Answers up to this length are cut at every character.
-const SHORT: usize = 700;
+/// Bytes from which an answer is not cut at every character.
+const FLOOD: usize = 20_000;
 
 #[derive(Debug, Clone, Deserialize)]
 struct Attack {
@@ -169,7 +169,6 @@ fn the_corpus_is_of_many_kinds() {
 async fn no_attack_gets_through_wherever_its_stream_is_cut() {
     let evil = Evil::new();
     let evidence = evidence();
-    let mut seen = std::collections::BTreeSet::new();
     for attack in attacks() {
         let what = format!("{}, {}", attack.kind, attack.name);
         evil.says([attack.answer.clone()]);
@@ -182,11 +181,11 @@ async fn no_attack_gets_through_wherever_its_stream_is_cut() {
             (Ok(checked), _) => check(&attack, checked, &evidence),
         }
         let whole = whole.map(|checked| format!("{checked:?}")).ok();
-        // At every character for the first of each kind, and at places that differ for the others.
-        let cuts = attack.answer.char_indices().map(|(at, _)| at);
-        let cuts: Vec<usize> = match seen.insert(attack.kind.clone()) && attack.answer.len() < SHORT {
-            true => cuts.skip(1).collect(),
-            false => cuts.skip(1 + attack.name.len()).step_by(41.max(attack.answer.len() / 8)).collect(),
+        // The longest are floods: their pieces differ in nothing but length.
+        let cuts = attack.answer.char_indices().map(|(at, _)| at).skip(1);
+        let cuts: Vec<usize> = match attack.answer.len() < FLOOD {
+            true => cuts.collect(),
+            false => cuts.step_by(attack.answer.len() / 8).collect(),
         };
         for cut in cuts {
             let (head, tail) = attack.answer.split_at(cut);

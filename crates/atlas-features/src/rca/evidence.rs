@@ -187,7 +187,7 @@ async fn log_templates(
 }
 
 /// Lines that the incident's own words find; behind the templates, which tell what is new. A line
-/// whose words are an example already is not shown twice.
+/// whose words are an example already, or another line, is not shown twice.
 async fn matching_lines(
     retrieval: &Retrieval,
     scope: &TenantScope,
@@ -206,14 +206,13 @@ async fn matching_lines(
     };
     let answer = retrieval.search(scope, request).await?;
     found.note(&answer);
+    let logs = found.candidates.iter().filter(|known| known.kind == EvidenceKind::Log);
+    let examples =
+        logs.flat_map(|known| known.text.lines()).filter_map(|line| line.strip_prefix("example: "));
+    let mut known: HashSet<String> = examples.map(str::to_owned).collect();
     for hit in &answer.hits {
-        let line = render::log_line(hit);
-        let is_known = found
-            .candidates
-            .iter()
-            .any(|known| known.kind == EvidenceKind::Log && known.text.contains(hit.passage.text.trim()));
-        if !is_known {
-            found.candidates.push(line);
+        if known.insert(hit.passage.text.trim().to_owned()) {
+            found.candidates.push(render::log_line(hit));
         }
     }
     Ok(())

@@ -3,11 +3,15 @@
 //! The judgement. The terms of an expected finding are its words of four letters or more and its
 //! numbers and names, without those of the question and without words of the judge's own
 //! instructions. Its supporting span is the five lines that hold most of them; a finding has one if
-//! they hold at least half, and two. A case has one if a finding of it has. The pack holds the span if it holds every line with a term
-//! of the spans of all its findings. For the opposite, every line with such a term is deleted.
+//! they hold at least half, and two. A case has one if a finding of it has. The pack holds the span
+//! if it holds every line with a term of the spans of all its findings. For the opposite, every
+//! line with such a term is deleted.
+//!
+//! How many candidates evidence is chosen from was settled on these same cases, so the shares are
+//! no forecast for others.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use atlas_domain::{Incident, RecordId, Timestamp};
 use serde_json::Value;
@@ -15,7 +19,7 @@ use serde_json::Value;
 use super::{evidence, pack, rules};
 use crate::alerts::correlation::Topology;
 use crate::rca::answer::Verdict;
-use crate::testing::Bench;
+use crate::testing::{self, Bench};
 use crate::{IncidentDraft, LogLine, from_markdown};
 
 const BUDGET_TOKENS: usize = 8_000;
@@ -149,7 +153,10 @@ async fn packed(case: &Case, without: &BTreeSet<String>) -> (String, usize, Verd
         let text: String = text.lines().filter(stays).collect::<Vec<_>>().join("\n");
         from_markdown(RecordId::new(format!("doc-{position}")).ok()?, &text, None).ok()
     });
-    let _ = bench.features.runbooks().import(&bench.scope, documents.collect()).await;
+    let documents: Vec<_> = documents.collect();
+    if !documents.is_empty() {
+        bench.features.runbooks().import(&bench.scope, documents).await.expect("documents");
+    }
     let title: String = case.question.chars().take(400).collect();
     let draft: IncidentDraft = serde_json::from_value(serde_json::json!({"title": title})).expect("a draft");
     let incident: Incident =
@@ -164,15 +171,10 @@ async fn packed(case: &Case, without: &BTreeSet<String>) -> (String, usize, Verd
 }
 
 #[tokio::test]
-#[ignore = "a measurement of minutes: cargo test -p atlas-features --lib measured -- --ignored --nocapture"]
+#[ignore = "a measurement of minutes; `cargo xtask measure` runs it"]
 #[expect(clippy::print_stdout, reason = "a measurement is read by whoever runs it")]
 async fn the_pack_of_a_recorded_case_is_measured() {
-    let dir = std::env::var_os("RCA_CASES")
-        .map_or_else(|| PathBuf::from("/work/shared/corpora/rca-holmesgpt"), PathBuf::from);
-    if !dir.join("cases.jsonl").exists() {
-        println!("SKIPPED: {} is not there", dir.display());
-        return;
-    }
+    let Some(dir) = testing::corpora("rca-holmesgpt") else { return };
     let (mut n, mut with_span, mut held, mut likely, mut fell, mut inconclusive, mut all_tokens) =
         (0, 0, 0, 0, 0, 0, 0);
     for case in cases(&dir) {

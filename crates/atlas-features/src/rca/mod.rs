@@ -52,9 +52,10 @@ use quotes::Checked;
 /// What every answer with quotations is made with, root causes or not.
 pub(crate) mod quoting {
     pub(crate) use super::answer::object;
-    pub(crate) use super::pack::tokens;
-    pub(crate) use super::prompt::fill;
-    pub(crate) use super::quotes::occurs;
+    pub(crate) use super::pack::{FENCE_TOKENS, tokens};
+    pub(crate) use super::plain::{free_text, visible};
+    pub(crate) use super::prompt::{boundary, fence, fill};
+    pub(crate) use super::quotes::keep_true;
     pub(crate) use super::room::{LEAST_EVIDENCE_TOKENS, share};
 }
 
@@ -139,10 +140,8 @@ pub struct RcaAnswer {
     /// Who made it.
     pub analysed_by: Analyst,
     /// Why no model did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub analysed_because: Option<String>,
-    /// The same, for the answer's status.
-    #[serde(skip)]
+    #[serde(rename = "analysed_because", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "as_text")]
     pub error: Option<Arc<InferenceError>>,
     /// Where the first hypothesis sees the cause; an entity of the evidence.
     pub root_entity: Option<String>,
@@ -170,6 +169,13 @@ pub struct RcaAnswer {
 
 fn as_millis<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn as_text<S: serde::Serializer>(
+    error: &Option<Arc<InferenceError>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 /// Root cause analysis for all tenants.
@@ -229,7 +235,6 @@ impl Rca {
             dropped_citations: checked.dropped_citations,
             dropped_claims: checked.dropped_claims,
             analysed_by: if answered.is_some() { Analyst::Model } else { Analyst::Rules },
-            analysed_because: error.as_ref().map(ToString::to_string),
             error: error.map(Arc::new),
             usage: answered.as_ref().map_or_else(Usage::default, |answered| answered.usage),
             redactions: answered.as_ref().map_or(0, |answered| answered.redactions),

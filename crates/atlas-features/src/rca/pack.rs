@@ -11,7 +11,7 @@ use super::evidence::{Candidate, Evidence, EvidenceKind};
 const CHARACTERS_PER_TOKEN: usize = 4;
 
 /// Tokens of the fence around an item.
-const FENCE_TOKENS: usize = 24;
+pub(crate) const FENCE_TOKENS: usize = 24;
 
 /// An item that was found and not shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -23,7 +23,7 @@ const BARE_SCHEMES: [&str; 8] =
 
 /// The text without signs that nobody sees: control characters but line ends and tabs, marks of
 /// direction, joiners, tags.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars().filter(|c| matches!(c, '\n' | '\t') || !is_unseen(*c)).collect()
 }
 
@@ -38,7 +38,7 @@ fn is_unseen(c: char) -> bool {
 
 /// Free text of a model: visible, without markup, of bounded length; addresses only where `shown`
 /// holds them.
-pub(super) fn free_text(text: &str, shown: &[&str]) -> String {
+pub(crate) fn free_text(text: &str, shown: &[&str]) -> String {
     let text: String = visible(text).chars().take(4 * TEXT_CHARACTERS).collect();
     let text = without_markup(&decoded(&text));
     let mut out = String::with_capacity(text.len());

