@@ -20,7 +20,7 @@ impl From<FeatureError> for Problem {
         let code = error.code();
         match error {
             FeatureError::Retrieval(error) => error.into(),
-            FeatureError::Inference(error) => crate::api::ai::unavailable(error),
+            FeatureError::Inference(error) => crate::api::ai::unavailable(&error),
             FeatureError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, code, error.to_string()),
             FeatureError::Exists { .. } => {
                 with_hint(Self::new(StatusCode::CONFLICT, code, error.to_string()), &error)

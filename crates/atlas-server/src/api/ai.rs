@@ -1,7 +1,5 @@
 //! What needs the provider: the connection test, its status, root cause analysis.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +9,14 @@ use atlas_features::{Features, RcaAnswer, RcaRequest};
 use atlas_inference::{Inference, InferenceError, hint};
 use atlas_llm::CapabilityProfile;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::events::{streamed, wants_events};
 use crate::app::App;
 use crate::auth::Tenant;
 use crate::diagnose::{self, Diagnosis, Subject};
@@ -34,9 +30,6 @@ const UNAVAILABLE: &str = "AI provider temporarily unavailable";
 
 /// When the provider did not say how long to wait.
 const RETRY_DEFAULT: Duration = Duration::from_secs(30);
-
-/// Comments keep proxies from closing a stream while the model thinks: most wait for 60 s.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,7 +96,7 @@ pub(crate) async fn test(
         (provider, model, latency_ms) => {
             let problem = match report.error {
                 Some(error) => down(error.code, error.message, error.hint),
-                None => unavailable(InferenceError::NotConfigured),
+                None => unavailable(&InferenceError::NotConfigured),
             };
             // A failed test is read like a good one: the same members, beside the problem's.
             Err(problem
@@ -217,98 +210,17 @@ pub(crate) async fn rca(
     Ok(streamed(work, progress, stopping, request_id))
 }
 
-/// Work as events: its stages as `progress`, then `answer` or `error`.
-pub(super) fn streamed<P: Serialize + Send + 'static, A: Serialize + Send + 'static>(
-    work: BoxFuture<'static, Result<A, Problem>>,
-    progress: UnboundedReceiver<P>,
-    stopping: CancellationToken,
-    request_id: RequestId,
-) -> Response {
-    let events =
-        events(Running { work, progress, stopping, request_id, ready: VecDeque::new(), over: false });
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
-    // nginx buffers answers unless told not to.
-    response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
-    response
-}
-
 /// An analysis that no model made is the provider's problem, with what the rules found beside it
 /// as `analysis`.
 fn by_a_model(answer: RcaAnswer) -> Result<RcaAnswer, Problem> {
     match answer.error.as_deref() {
-        Some(error) => Err(unavailable_by(error).with("analysis", &answer)),
+        Some(error) => Err(unavailable(error).with("analysis", &answer)),
         None => Ok(answer),
     }
 }
 
-pub(super) fn wants_events(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accepted
-        .split(',')
-        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
-}
-
-/// Work that is being streamed. Dropping it, as a client that goes away does, cancels the
-/// call to the provider.
-struct Running<P, A> {
-    work: BoxFuture<'static, Result<A, Problem>>,
-    progress: UnboundedReceiver<P>,
-    stopping: CancellationToken,
-    request_id: RequestId,
-    ready: VecDeque<Event>,
-    over: bool,
-}
-
-fn events<P: Serialize + Send, A: Serialize + Send>(
-    running: Running<P, A>,
-) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-    stream::unfold(running, |mut running| async move {
-        loop {
-            if let Some(event) = running.ready.pop_front() {
-                return Some((Ok(event), running));
-            }
-            if running.over {
-                return None;
-            }
-            tokio::select! {
-                biased;
-                Some(stage) = running.progress.recv() => running.ready.push_back(event("progress", &stage)),
-                outcome = &mut running.work => {
-                    while let Ok(stage) = running.progress.try_recv() {
-                        running.ready.push_back(event("progress", &stage));
-                    }
-                    running.ready.push_back(match outcome {
-                        Ok(answer) => event("answer", &answer),
-                        Err(problem) => event("error", &problem.to_json(&running.request_id.0)),
-                    });
-                    running.over = true;
-                }
-                () = running.stopping.cancelled() => {
-                    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server is shutting down");
-                    running.ready.push_back(event("error", &problem.to_json(&running.request_id.0)));
-                    running.over = true;
-                }
-            }
-        }
-    })
-}
-
-fn event(name: &str, data: &impl Serialize) -> Event {
-    match serde_json::to_string(data) {
-        Ok(data) => Event::default().event(name).data(data),
-        Err(error) => {
-            tracing::error!(%error, name, "an event could not be written as JSON");
-            Event::default().event("error").data("{\"code\":\"internal\"}")
-        }
-    }
-}
-
 /// The answer when there is no answer of the provider.
-pub(crate) fn unavailable(error: InferenceError) -> Problem {
-    unavailable_by(&error)
-}
-
-fn unavailable_by(error: &InferenceError) -> Problem {
+pub(crate) fn unavailable(error: &InferenceError) -> Problem {
     let code = error.code();
     let retry = error.retry();
     let problem = match error {

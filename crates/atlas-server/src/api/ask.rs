@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::ai::{streamed, wants_events};
+use super::events::{streamed, wants_events};
 use crate::auth::Tenant;
 use crate::extract::Json;
 use crate::observe::RequestId;

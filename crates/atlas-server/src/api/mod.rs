@@ -4,6 +4,7 @@ pub(crate) mod ai;
 pub(crate) mod alerts;
 pub(crate) mod ask;
 pub(crate) mod backups;
+mod events;
 pub(crate) mod health;
 pub(crate) mod import;
 pub(crate) mod incidents;

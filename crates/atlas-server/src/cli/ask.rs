@@ -24,10 +24,8 @@ pub(crate) async fn run(
     if let Some(offset) = arguments.utc_offset {
         request["utc_offset"] = offset.into();
     }
-    let client = Client::open(settings).await?;
-    let answer = client.post("/api/ask", &arguments.tenant, &request).await;
-    client.close().await;
-    let answer = answer?;
+    let post = async |client: &Client| client.post("/api/ask", &arguments.tenant, &request).await;
+    let answer = Client::once(settings, post).await?;
     if arguments.json {
         return output.json(&answer);
     }

@@ -24,7 +24,8 @@ pub(crate) async fn make(
     let data_dir = settings.data_dir.clone();
     let body = json!({"name": arguments.name, "tenants": some(&arguments.tenant)});
     let manifest =
-        called(settings, async |client: &Client| client.post("/api/backups", &any(), &body).await).await?;
+        Client::once(settings, async |client: &Client| client.post("/api/backups", &any(), &body).await)
+            .await?;
     let name: BackupName =
         serde_json::from_value(manifest["name"].clone()).context("the answer names no backup")?;
     let mut place = place_of(&data_dir, &name);
@@ -51,7 +52,8 @@ pub(crate) async fn restore(
     }
     let path = format!("/api/backups/{name}/restore");
     let body = json!({"tenants": some(&arguments.tenant)});
-    let restored = called(settings, async |client: &Client| client.post(&path, &any(), &body).await).await?;
+    let restored =
+        Client::once(settings, async |client: &Client| client.post(&path, &any(), &body).await).await?;
     if arguments.json {
         return output.json(&restored);
     }
@@ -64,7 +66,8 @@ pub(crate) async fn list(
     settings: Settings,
     output: &mut Output,
 ) -> anyhow::Result<()> {
-    let answer = called(settings, async |client: &Client| client.get("/api/backups", &any()).await).await?;
+    let answer =
+        Client::once(settings, async |client: &Client| client.get("/api/backups", &any()).await).await?;
     if arguments.json {
         return output.json(&answer);
     }
@@ -73,17 +76,6 @@ pub(crate) async fn list(
         output.line(&format!("{}  {}  {}", text("name"), text("made_at"), held(manifest)))?;
     }
     Ok(())
-}
-
-/// Opens the API, calls it, and lets what was begun in this process end.
-async fn called(
-    settings: Settings,
-    call: impl AsyncFnOnce(&Client) -> anyhow::Result<Value>,
-) -> anyhow::Result<Value> {
-    let client = Client::open(settings).await?;
-    let answer = call(&client).await;
-    client.close().await;
-    answer
 }
 
 /// These routes act for tenants that the body names; the header only has to be well-formed.

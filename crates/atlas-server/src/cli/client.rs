@@ -45,8 +45,19 @@ pub(crate) enum Client {
 }
 
 impl Client {
+    /// Opens the API, calls it, and lets what was begun in this process end.
+    pub(crate) async fn once<T>(
+        settings: Settings,
+        call: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let client = Self::open(settings).await?;
+        let answer = call(&client).await;
+        client.close().await;
+        answer
+    }
+
     /// Opens the data directory, or finds the server that has it.
-    pub(crate) async fn open(settings: Settings) -> anyhow::Result<Self> {
+    async fn open(settings: Settings) -> anyhow::Result<Self> {
         let data_dir = settings.data_dir.clone();
         let configured_token = settings.admin_token.clone();
         match wiring::start(settings).await {

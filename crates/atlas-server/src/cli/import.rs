@@ -32,10 +32,8 @@ pub(crate) async fn run(
     let slices = plan(&arguments, &files)?;
     let items: usize = slices.iter().map(|slice| slice.places.len()).sum();
 
-    let client = Client::open(settings).await?;
-    let outcome = send(&client, &arguments, &slices, items).await;
-    client.close().await;
-    let totals = outcome?;
+    let send = async |client: &Client| send(client, &arguments, &slices, items).await;
+    let totals = Client::once(settings, send).await?;
 
     if arguments.json {
         output.json(&totals)

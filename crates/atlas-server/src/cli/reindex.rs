@@ -19,10 +19,7 @@ pub(crate) async fn run(
     settings: Settings,
     output: &mut Output,
 ) -> anyhow::Result<()> {
-    let client = Client::open(settings).await?;
-    let outcome = watch(&client, &arguments).await;
-    client.close().await;
-    let state = outcome?;
+    let state = Client::once(settings, async |client| watch(client, &arguments).await).await?;
     if arguments.json {
         return output.json(&state);
     }

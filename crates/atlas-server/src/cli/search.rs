@@ -20,10 +20,8 @@ pub(crate) async fn run(
     };
     let request =
         json!({"query": arguments.text, "corpora": corpora, "limit": arguments.limit, "refresh": true});
-    let client = Client::open(settings).await?;
-    let answer = client.post("/api/search", &arguments.tenant, &request).await;
-    client.close().await;
-    let answer = answer?;
+    let post = async |client: &Client| client.post("/api/search", &arguments.tenant, &request).await;
+    let answer = Client::once(settings, post).await?;
     if arguments.json {
         return output.json(&answer);
     }
