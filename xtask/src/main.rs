@@ -61,6 +61,9 @@ enum Task {
         #[arg(long, default_value = "../shared/corpora")]
         corpora: PathBuf,
     },
+    /// What takes minutes and depends on the corpora: weights of correlation, evidence of recorded
+    /// cases; prints SKIPPED without the corpora.
+    Measure,
     /// Works against real servers written by others; prints SKIPPED where one is missing.
     Peers {
         /// Folder with the scripts that start the peers.
@@ -116,6 +119,7 @@ fn main() -> ExitCode {
         Task::Crash { kills, damages } => crash::check(&root, kills, damages),
         Task::Fuzz { seconds, target } => fuzz::check(&root, seconds, target.as_deref()),
         Task::Accuracy { corpora } => accuracy::check(&root, &corpora),
+        Task::Measure => steps::measure(&root),
         Task::Peers { scripts } => steps::peers(&root, &scripts),
         Task::Soak { rotations, seconds } => steps::soak(&root, rotations, seconds),
         Task::Bench { task: BenchTask::Plot } => plot::plot(&root),

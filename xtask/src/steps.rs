@@ -78,6 +78,12 @@ pub(crate) fn soak(root: &Path, rotations: u32, seconds: u32) -> anyhow::Result<
     step(root, "soak", tests)
 }
 
+/// Measurements on the public corpora that the test command leaves out for their time.
+pub(crate) fn measure(root: &Path) -> anyhow::Result<()> {
+    let tests = ["test", "--release", "-p", "atlas-features", "--lib", "--", "--ignored", "--nocapture"];
+    step(root, "measurements on the corpora", cargo(&tests))
+}
+
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments);
